@@ -1,0 +1,159 @@
+"""Messages as bytes: MessagePack, arrays as one extension value of raw little-endian float64.
+
+``decode`` checks what can be checked without knowing the protocol: size before anything else, then form,
+types of the header, and that every number is finite. What it returns is immutable. What it refuses raises
+``Malformed`` with a one-word kind that the receiver counts; nothing else is ever raised.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# 1 MiB holds 131,000 numbers: a full routing table of 10,000 agents with room to spare.
+SIZE_LIMIT = 1 << 20
+_ARRAY = 1  # MessagePack extension code: ndim (u8), dims (u32 each), then the values
+_MAX_DIMS = 4
+_FLOAT = np.dtype("<f8")
+_every = np.logical_and.reduce  # what ndarray.all calls, a microsecond sooner
+
+
+class Malformed(Exception):
+    """A payload that is not a message of ours.
+
+    Attributes:
+        kind: what to count it under: ``oversized``, ``undecodable``, ``header`` or ``not-finite``.
+    """
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One agent's message of one round, as received.
+
+    Attributes:
+        run, src: run id and sender, as the sender wrote them; compare with the topic.
+        incarnation: which life of the sender speaks; grows at each restart.
+        epoch: computation within the run; 0 unless the run restarted one.
+        round: from 0.
+        kind: which protocol speaks.
+        body: what every listener reads.
+        told: what only this reader reads, or None.
+        size: bytes on the wire.
+    """
+
+    run: str
+    src: str
+    incarnation: int
+    epoch: int
+    round: int
+    kind: str
+    body: Any
+    told: Any
+    size: int
+
+
+def pack(value: Any) -> bytes:
+    """Encode plain values: None, bool, int, float, str, bytes, tuples, lists, dicts and float64 arrays.
+
+    Raises:
+        TypeError: for any other type, so that nothing is ever encoded by accident.
+    """
+    packed: bytes = msgpack.packb(value, default=_pack_array)
+    return packed
+
+
+def unpack(payload: bytes) -> Any:
+    """Inverse of ``pack``; lists come back as tuples, arrays read-only and without a copy.
+
+    Raises:
+        Malformed: kinds ``oversized``, ``undecodable``.
+    """
+    if len(payload) > SIZE_LIMIT:
+        raise Malformed("oversized", f"{len(payload)} bytes, at most {SIZE_LIMIT} are read")
+    try:
+        return msgpack.unpackb(payload, use_list=False, ext_hook=_unpack_array)
+    except Malformed:
+        raise
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        # TypeError: a map with an unhashable key; RecursionError: nesting as an attack.
+        raise Malformed("undecodable", f"{type(error).__name__}: {error}") from None
+
+
+def encode(src: Prefix, epoch: int, round: int, kind: str, body: Any, told: Any = None) -> bytes:
+    """One message as bytes; ``decode`` is the inverse."""
+    return src.head + pack((epoch, round, kind, body, told))[1:]
+
+
+class Prefix:
+    """The part of the header that an agent's messages share, packed once."""
+
+    __slots__ = ("head",)
+
+    def __init__(self, run: str, src: str, incarnation: int) -> None:
+        # 0x98: array of eight. The three below and the five of `encode` fill it.
+        self.head = b"\x98" + pack(run) + pack(src) + pack(incarnation)
+
+
+def decode(payload: bytes) -> Message:
+    """Read a message.
+
+    Raises:
+        Malformed: and nothing else, whatever the bytes are.
+    """
+    values = unpack(payload)
+    if type(values) is not tuple or len(values) != 8:
+        raise Malformed("header", "not an array of eight values")
+    run, src, incarnation, epoch, round_, kind, body, told = values
+    if not (
+        type(run) is type(src) is type(kind) is str
+        and type(incarnation) is type(epoch) is type(round_) is int
+        and incarnation >= 0
+        and epoch >= 0
+        and round_ >= 0
+    ):
+        raise Malformed("header", f"header of unexpected types: {values[:6]!r:.200}")
+    if not (finite(body) and (told is None or finite(told))):
+        raise Malformed("not-finite", f"a number is not finite (from {src!r:.80}, round {round_})")
+    return Message(run, src, incarnation, epoch, round_, kind, body, told, len(payload))
+
+
+def finite(value: Any) -> bool:
+    """Whether every number in a decoded value is finite."""
+    kind = type(value)
+    if kind is np.ndarray:
+        return bool(_every(np.isfinite(value), axis=None))
+    if kind is float:
+        return math.isfinite(value)
+    if kind is tuple:
+        return all(map(finite, value))
+    if kind is dict:
+        return all(map(finite, value)) and all(map(finite, value.values()))
+    return True
+
+
+def _pack_array(value: Any) -> msgpack.ExtType:
+    if type(value) is np.ndarray and value.dtype == _FLOAT and value.ndim <= _MAX_DIMS:
+        shape = struct.pack(f"<B{value.ndim}I", value.ndim, *value.shape)
+        return msgpack.ExtType(_ARRAY, shape + value.tobytes())
+    raise TypeError(f"cannot encode {type(value).__name__}: {value!r:.100}")
+
+
+def _unpack_array(code: int, data: bytes) -> NDArray[np.float64]:
+    if code != _ARRAY or not data or (ndim := data[0]) > _MAX_DIMS or len(data) < 1 + 4 * ndim:
+        raise Malformed("undecodable", f"extension value {code} of {len(data)} bytes is not an array")
+    shape = struct.unpack_from(f"<{ndim}I", data, 1)
+    if math.prod(shape) * 8 != len(data) - 1 - 4 * ndim:
+        raise Malformed("undecodable", f"array of shape {shape} in {len(data)} bytes")
+    return np.frombuffer(data, _FLOAT, offset=1 + 4 * ndim).reshape(shape)

@@ -1,0 +1,154 @@
+"""The contract between an agent's process and whatever carries its messages.
+
+A transport delivers opaque payloads on topics, at most once and in no promised order: agents retransmit
+what matters themselves. Every MQTT client sits behind this one page; ``broker.mqtt.open_transport``
+chooses among them.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+OnMessage = Callable[[str, bytes], None]
+OnLost = Callable[[str], None]
+
+# What may wait in a connection's write buffer. A publish beyond it is dropped and counted, never queued
+# without bound: the protocol's own retransmission heals the loss.
+WRITE_LIMIT = 8 * 1024 * 1024
+
+
+class BrokerError(Exception):
+    """Something between this process and the broker is wrong; the text names the broker and what it said."""
+
+
+class BrokerUnreachable(BrokerError):
+    """No MQTT broker answered: connection refused, dropped before CONNACK, or silent until the time limit."""
+
+
+class BrokerRefused(BrokerError):
+    """The broker answered and said no: wrong user or password, client id rejected, protocol not spoken."""
+
+
+class NotPermitted(BrokerError):
+    """The broker refused a subscription. (Not every broker tells: Mosquitto filters at delivery instead.)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a broker listens and who we are there.
+
+    Attributes:
+        host: name or address.
+        port: 1-65535.
+        user: user name, or None for an anonymous connection.
+        password: its password; never shown by ``repr``.
+        tls: whether the connection is encrypted and the broker's certificate verified.
+    """
+
+    host: str
+    port: int
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: bool = False
+
+    def __str__(self) -> str:
+        return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
+
+
+def parse_url(url: str) -> Address:
+    """Read ``mqtt://[user[:password]@]host[:port]``; ``mqtts://`` means TLS.
+
+    Raises:
+        ValueError: naming what is wrong with the URL.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("mqtt", "mqtts"):
+        raise ValueError(f"broker URL {url!r}: expected mqtt://HOST:PORT or mqtts://HOST:PORT")
+    if not parts.hostname:
+        raise ValueError(f"broker URL {url!r}: no host given")
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"broker URL {url!r}: {error}") from None
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError(f"broker URL {url!r}: nothing may follow the port")
+    tls = parts.scheme == "mqtts"
+    return Address(
+        host=parts.hostname,
+        port=port if port is not None else (8883 if tls else 1883),
+        user=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+        tls=tls,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker publishes, retained, when this connection is lost without a goodbye."""
+
+    topic: str
+    payload: bytes
+
+
+class Transport(abc.ABC):
+    """One connection to a broker. Owned by one event loop; not thread-safe.
+
+    Args:
+        address: the broker and this connection's credentials.
+        client_id: MQTT client id, unique at the broker.
+        on_message: called on the loop with (topic, payload) for every message; must not raise.
+        on_lost: called with a reason when an open connection is lost. The transport does not reconnect.
+        will: last will, or None.
+    """
+
+    dropped: int = 0  # publishes refused because the write buffer was full or the connection gone
+
+    def __init__(
+        self,
+        address: Address,
+        client_id: str,
+        on_message: OnMessage,
+        on_lost: OnLost | None = None,
+        will: Will | None = None,
+    ) -> None:
+        self.address = address
+        self.client_id = client_id
+        self.on_message = on_message
+        self.on_lost = on_lost
+        self.will = will
+
+    @abc.abstractmethod
+    async def open(self, timeout: float = 5.0) -> None:
+        """Connect and wait for the broker's acceptance.
+
+        Raises:
+            BrokerUnreachable: nobody answered within ``timeout`` seconds, or the connection broke first.
+            BrokerRefused: the broker said no.
+        """
+
+    @abc.abstractmethod
+    async def subscribe(self, topics: Sequence[str], timeout: float = 5.0) -> None:
+        """Subscribe at QoS 0 and return once the broker has acknowledged every topic filter.
+
+        Raises:
+            NotPermitted: naming the filters that the broker refused.
+            BrokerUnreachable: no acknowledgement within ``timeout`` seconds.
+        """
+
+    @abc.abstractmethod
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Hand a message to the connection at QoS 0 and return at once.
+
+        Never blocks and never raises for a lost connection or a full buffer: such a message counts in
+        ``dropped``. That it was handed over says nothing about delivery.
+        """
+
+    @abc.abstractmethod
+    async def close(self) -> None:
+        """Write out what was published, say goodbye (so that the will does not fire) and disconnect.
+
+        Safe to call twice and on a connection that was never opened or is already lost.
+        """

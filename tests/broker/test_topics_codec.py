@@ -1,0 +1,158 @@
+"""Laws of topics and codec: inverse functions, and nothing but their own error for anything else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from broker import codec, topics
+from broker.codec import Malformed, Prefix, decode, encode, pack, unpack
+from broker.topics import BadTopic, Topic
+
+level = st.text("abzABZ019_-", min_size=1, max_size=64)
+topic = st.one_of(
+    st.builds(Topic, level, level, st.sampled_from([topics.SAY, topics.STATUS, topics.TELEMETRY])),
+    st.builds(Topic, level, level, st.just(topics.TO), level),
+)
+array = hnp.arrays(
+    np.dtype("<f8"),
+    hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4),
+    elements=st.floats(allow_nan=False, allow_infinity=False, width=64),
+)
+integer = st.integers(-(2**63), 2**64 - 1)
+scalar = st.one_of(st.none(), st.booleans(), integer, st.floats(allow_nan=False), st.text(), st.binary())
+value = st.recursive(
+    st.one_of(scalar, array),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4).map(tuple), st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+count = st.integers(0, 2**63)
+
+
+def same(a: object, b: object) -> bool:
+    """Equal in type and in every bit."""
+    if isinstance(a, np.ndarray):
+        return isinstance(b, np.ndarray) and a.shape == b.shape and a.tobytes() == b.tobytes()
+    if isinstance(a, tuple):
+        return isinstance(b, tuple) and len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict):
+        return isinstance(b, dict) and list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    return type(a) is type(b) and a == b
+
+
+@given(topic)
+def test_topic_parses_to_itself(each):
+    assert Topic.parse(str(each)) == each
+
+
+@given(level, level, level)
+def test_builders_agree_with_parse(run, src, dst):
+    assert Topic.parse(topics.say(run, src)) == Topic(run, src, topics.SAY)
+    assert Topic.parse(topics.status(run, src)) == Topic(run, src, topics.STATUS)
+    assert Topic.parse(topics.telemetry(run, src)) == Topic(run, src, topics.TELEMETRY)
+    assert Topic.parse(topics.to(run, src, dst)) == Topic(run, src, topics.TO, dst)
+
+
+@given(st.one_of(st.text(), st.lists(st.text("ab/+#. \n-to", max_size=6)).map("/".join)))
+@example("r/a/say\n")
+@example("r/a/say/")
+@example("r/a/to")
+@example("r//say")
+@example("r/+/say")
+def test_any_text_parses_or_is_a_bad_topic(text):
+    try:
+        parsed = Topic.parse(text)
+    except BadTopic:
+        return
+    assert str(parsed) == text
+
+
+@given(value)
+def test_value_unpacks_to_itself(each):
+    assert same(each, unpack(pack(each)))
+
+
+@given(level, level, count, count, count, st.text(max_size=20), value, value)
+def test_message_decodes_to_itself(run, src, incarnation, epoch, round_, kind, body, told):
+    payload = encode(Prefix(run, src, incarnation), epoch, round_, kind, body, told)
+    if len(payload) > codec.SIZE_LIMIT or not (codec.finite(body) and codec.finite(told)):
+        return
+    message = decode(payload)
+    assert (message.run, message.src, message.incarnation) == (run, src, incarnation)
+    assert (message.epoch, message.round, message.kind) == (epoch, round_, kind)
+    assert same(message.body, body)
+    assert same(message.told, told)
+    assert message.size == len(payload)
+
+
+def survives(payload: bytes) -> None:
+    try:
+        decode(payload)
+    except Malformed as error:
+        assert error.kind in {"oversized", "undecodable", "header", "not-finite"}  # noqa: PT017 - either way is right
+
+
+@given(st.binary(max_size=200))
+@example(b"\x91" * 100_000)  # nesting
+@example(b"\xdd\xff\xff\xff\xff")  # four thousand million values, none there
+@example(b"\x81\x80\x00")  # a map as a key
+@example(b"\xd4\x01\x05")  # an array of five dimensions
+@example(b"\xc7\x05\x01\x01\x00\x00\x00\x20")  # values missing
+@example(b"\xd6\xff\x00\x00\x00\x00")  # a timestamp
+@example(b"\xc7\x0c\xff" + b"\xff" * 12)  # an impossible timestamp
+@example(b"\xc7\x11\x01\x04" + b"\x00\x00\x00\x00" + b"\xff" * 12)  # empty, with huge sides
+@example(b"\xa2\xff\xfe")  # not UTF-8
+@example(b"")
+def test_any_bytes_decode_or_are_malformed(payload):
+    survives(payload)
+
+
+@given(
+    st.builds(encode, st.builds(Prefix, level, level, count), count, count, level, value),
+    st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=4),
+    st.integers(0, 10_000),
+)
+def test_damaged_message_decodes_or_is_malformed(payload, damage, cut):
+    damaged = bytearray(payload)
+    for position, byte in damage:
+        damaged[position % len(damaged)] = byte
+    survives(bytes(damaged))
+    survives(bytes(damaged[: cut % (len(damaged) + 1)]))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    "wrap", [float, lambda x: np.full(5, x), lambda x: (1.0, {"k": (np.array([1.0, x]),)})]
+)
+def test_number_that_is_not_finite_is_malformed(bad, wrap):
+    with pytest.raises(Malformed) as error:
+        decode(encode(Prefix("r", "a", 0), 0, 0, "k", wrap(bad)))
+    assert error.value.kind == "not-finite"
+
+
+def test_huge_finite_numbers_are_finite():
+    huge = np.full(100, 1.7e308)
+    assert same(decode(encode(Prefix("r", "a", 0), 0, 0, "k", huge)).body, huge)
+
+
+def test_oversized_is_malformed_before_it_is_read():
+    with pytest.raises(Malformed) as error:
+        decode(b"\xc1" * (codec.SIZE_LIMIT + 1))
+    assert error.value.kind == "oversized"
+
+
+@pytest.mark.parametrize("value", [object(), np.float32(1), np.arange(3), {1, 2}, 1j, np.zeros((1,) * 5)])
+def test_what_is_no_plain_value_is_not_packed(value):
+    with pytest.raises(TypeError):
+        pack(value)
+
+
+def test_decoded_arrays_are_read_only():
+    decoded = unpack(pack(np.arange(3.0)))
+    with pytest.raises(ValueError, match="read-only"):
+        decoded[0] = 1.0
