@@ -1,0 +1,287 @@
+"""One operating-system process that carries one agent or many: the shell around the drivers.
+
+The process learns its agents' parts from one socket, its control socket, whose other end the runner holds,
+and from nowhere else. Over it go lines of JSON: ``start`` in; ``progress``, ``result``, ``failed`` and
+``bye`` out. When the other end closes, the runner has gone and the process ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import importlib
+import json
+import os
+import secrets
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from broker import topics
+from broker.mqtt import make_transport
+from broker.transport import Address, BrokerError, Transport, Will
+from node.agent import GONE, LINGERING, Agent, status_payload
+from node.errors import AgentError
+from node.part import Part
+from node.protocol import Protocol
+from node.switchboard import Switchboard
+
+if TYPE_CHECKING:
+    import socket
+
+# The heartbeat of a process: retransmissions, telemetry and progress are looked after this often. No longer
+# than the shortest retransmission time-out, long against a round, which needs no heartbeat at all.
+BEAT = 0.05
+PROGRESS_EVERY = 0.2
+TELEMETRY_EVERY = 0.25
+TELEMETRY_ROWS = 64
+# A start message carries every part of a host's agents: 10,000 of them fit.
+LINE_LIMIT = 64 * 1024 * 1024
+
+ProtocolOf = Callable[[Part], Protocol]
+# The protocol of a run, as ``module:function`` taking a Part, unless the start message names another one.
+PROTOCOL = "node.protocols.allocate:allocate"
+
+
+class Host:
+    """The agents of one process, their connections and the line to the runner.
+
+    Args:
+        start: the ``start`` message (see ``runner.launch``): ``run``, ``client``, ``protocol``, ``broker``
+            (host, port, tls), ``shared`` (user, password, client_id) or None, ``agents``: each with ``part``
+            and, unless shared, its own ``access``.
+        tell: sends one message to the runner.
+    """
+
+    def __init__(self, start: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
+        self._tell = tell
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._broker, self._client = start["broker"], start["client"]
+        self._transports: list[Transport] = []
+        self._agents: list[Agent] = []
+        self._switchboards: list[Switchboard] = []
+        self._reported: set[str] = set()
+        run, shared = start["run"], start["shared"]
+        protocol_of = _resolve(start["protocol"])
+        parts = [(Part.from_dict(entry["part"]), entry.get("access")) for entry in start["agents"]]
+        if shared is not None:
+            self._connect(run, shared, [part for part, _ in parts], protocol_of)
+        else:
+            for part, access in parts:
+                self._connect(run, access, [part], protocol_of)
+
+    def _connect(self, run: str, access: dict[str, Any], parts: list[Part], protocol_of: ProtocolOf) -> None:
+        """Prepare one connection for these agents."""
+        address = Address(
+            self._broker["host"],
+            self._broker["port"],
+            access["user"],
+            access["password"],
+            self._broker["tls"],
+        )
+        agents: list[Agent] = []
+
+        def deliver(topic: str, payload: bytes) -> None:
+            try:
+                switchboard.deliver(topic, payload)
+            except AgentError as error:
+                self._fail(error)
+
+        def lost(reason: str) -> None:
+            if not all(agent.state is GONE for agent in agents):
+                self._fail(BrokerError(f"agent {agents[0].id}: lost the broker: {reason}"))
+
+        nonces = [secrets.token_hex(8) for _ in parts]
+        will = None
+        if len(parts) == 1:  # a connection has one will; only alone behind it can an agent have its own
+            payload = status_payload("down", parts[0].digest(), nonces[0])
+            will = Will(topics.status(run, parts[0].agent), payload)
+        transport = make_transport(self._client, address, access["client_id"], deliver, lost, will)
+        for part, nonce in zip(parts, nonces, strict=True):
+            agents.append(Agent(part, protocol_of(part), transport.publish, time.monotonic, nonce))
+        switchboard = Switchboard(run, agents)
+        self._transports.append(transport)
+        self._switchboards.append(switchboard)
+        self._agents.extend(agents)
+
+    async def play(self) -> None:
+        """Connect, play until every agent has left, and say goodbye.
+
+        Raises:
+            AgentError, BrokerError: the first thing that stopped an agent.
+        """
+        beat = asyncio.create_task(self._beat(), name="heartbeat")
+        try:
+            await asyncio.gather(*map(self._join, self._transports, self._switchboards))
+            for agent in self._agents:
+                agent.hello()
+            await asyncio.wait({beat, self._failure}, return_when=asyncio.FIRST_COMPLETED)
+            if self._failure.done():
+                self._failure.result()
+            await beat
+        finally:
+            beat.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await beat
+            for agent, transport in self._with_transports():
+                for batch in agent.telemetry.take(last=True):
+                    transport.publish(agent.telemetry.topic, batch)
+            for transport in self._transports:
+                await transport.close()
+
+    async def _join(self, transport: Transport, switchboard: Switchboard) -> None:
+        # Subscribe before saying hello: a neighbour that has heard it may publish round 0 at once.
+        await transport.open()
+        await transport.subscribe(switchboard.topics())
+
+    def _fail(self, error: AgentError | BrokerError) -> None:
+        if not self._failure.done():
+            self._failure.set_exception(error)
+
+    def _with_transports(self) -> list[tuple[Agent, Transport]]:
+        if len(self._transports) == 1:
+            return [(agent, self._transports[0]) for agent in self._agents]
+        return list(zip(self._agents, self._transports, strict=True))
+
+    async def _beat(self) -> None:
+        """Resend, publish telemetry, report progress and results, until every agent has left."""
+        pairs = self._with_transports()
+        next_progress = next_telemetry = 0.0
+        while True:
+            now = time.monotonic()
+            flush = now >= next_telemetry
+            if flush:
+                next_telemetry = now + TELEMETRY_EVERY
+            for agent, transport in pairs:
+                if now >= agent.deadline:
+                    agent.tick(now)
+                if (rows := len(agent.telemetry)) and (flush or rows >= TELEMETRY_ROWS):
+                    for batch in agent.telemetry.take():
+                        transport.publish(agent.telemetry.topic, batch)
+                if agent.state in (LINGERING, GONE) and agent.id not in self._reported:
+                    self._reported.add(agent.id)
+                    self._tell({"type": "result", **describe(agent)})
+            if now >= next_progress:
+                next_progress = now + PROGRESS_EVERY
+                self._tell({"type": "progress", "agents": {a.id: progress(a) for a in self._agents}})
+            if all(agent.state is GONE for agent in self._agents):
+                return
+            await asyncio.sleep(BEAT)
+
+
+def _resolve(name: str) -> ProtocolOf:
+    """The function behind ``module:function``.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    module, _, function = name.partition(":")
+    try:
+        found: ProtocolOf = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"protocol {name!r}: {error}; expected module:function") from None
+    return found
+
+
+def progress(agent: Agent) -> dict[str, Any]:
+    """Where an agent stands, for whoever watches."""
+    return {
+        "state": agent.state,
+        "round": agent.round,
+        "kind": agent.kind,
+        "record": agent.telemetry.latest,
+        "waiting_for": agent.waiting_for()[:5],
+        "rejected": dict(agent.rejected),
+    }
+
+
+def describe(agent: Agent) -> dict[str, Any]:
+    """An agent's result and what it took, as plain data."""
+    return {
+        "agent": agent.id,
+        "result": asdict(agent.result),
+        "rounds": agent.round + 1,
+        "sent": agent.sent,
+        "sent_bytes": agent.sent_bytes,
+        "received": agent.received,
+        "received_bytes": agent.received_bytes,
+        "resent": agent.resent,
+        "rejected": dict(agent.rejected),
+        "first_round_at": agent.first_round_at,
+    }
+
+
+async def _serve(control: socket.socket) -> int:
+    """Wait for the start message, play, report. Returns the exit code."""
+    reader, writer = await asyncio.open_connection(sock=control, limit=LINE_LIMIT)
+
+    def tell(message: dict[str, Any]) -> None:
+        if not writer.is_closing():
+            writer.write(json.dumps(message).encode() + b"\n")
+
+    async def runner_has_gone() -> None:
+        with contextlib.suppress(ConnectionError):  # gone all the same
+            await reader.read(1)
+
+    line = await reader.readline()
+    if not line:
+        return 1  # the runner has gone before it said anything
+    start = json.loads(line)
+    names = [entry["part"]["agent"] for entry in start["agents"]]
+    runner_gone = asyncio.create_task(runner_has_gone(), name="runner-gone")
+    playing: asyncio.Task[None] | None = None
+    try:
+        host = Host(start, tell)
+        playing = asyncio.create_task(host.play(), name="play")
+        await asyncio.wait({playing, runner_gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not playing.done():
+            return 1
+        playing.result()
+        tell({"type": "bye"})
+        await writer.drain()
+        return 0
+    except Exception as error:
+        # The process boundary: whatever stopped an agent is told to the runner, which names it.
+        tell(
+            {
+                "type": "failed",
+                "agents": names,
+                "error": str(error) or repr(error),
+                "kind": type(error).__name__,
+                "traceback": traceback.format_exc(),
+            }
+        )
+        with contextlib.suppress(ConnectionError):
+            await writer.drain()
+        return 1
+    finally:
+        for task in (playing, runner_gone):
+            if task is not None and not task.done():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        writer.close()
+
+
+def main(control: socket.socket) -> int:
+    """Be a host until its agents have left or the runner has gone. Returns the exit code."""
+    # What was imported before stays for ever; a round's garbage has no cycles. Looking for them less often
+    # saves a tenth of the CPU of a round.
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_serve(control))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if os.environ.get("VICINAL_LOOP", "uvloop") != "uvloop":
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

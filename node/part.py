@@ -1,0 +1,61 @@
+"""An agent's own part of a scenario: all that it is told, and nothing of anybody else's.
+
+Parts travel from the runner to the process of their agent and nowhere else. They are plain data, so that
+an agent starts without the libraries that read scenario files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+AgentId = str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one agent knows when it starts.
+
+    Attributes:
+        agent: its own id.
+        run: id of the run, first level of every topic.
+        hears: ids of the agents it listens to, ascending.
+        heard_by: ids of the agents that listen to it, ascending. Equal to ``hears`` on undirected graphs.
+        utility: its private utility: ``{"family": ..., parameters}``; see ``node.utilities.build``.
+        contract: the public rules, the same at every agent: mechanism, its parameters, learning, stopping.
+        record_every: rounds between two rows of telemetry; 0 for none.
+    """
+
+    agent: AgentId
+    run: str
+    hears: tuple[AgentId, ...]
+    heard_by: tuple[AgentId, ...]
+    utility: Mapping[str, Any]
+    contract: Mapping[str, Any]
+    record_every: int = 1
+
+    def digest(self) -> str:
+        """Fingerprint of the public rules; neighbours whose digests differ refuse to play each other."""
+        return hashlib.sha256(json.dumps(self.contract, sort_keys=True).encode()).hexdigest()[:16]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON-able data; ``Part.from_dict`` is the inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Part:
+        """Rebuild a part from ``as_dict``.
+
+        Raises:
+            ValueError: naming unknown or missing keys.
+        """
+        names = {f.name for f in fields(cls)}
+        unknown, missing = set(data) - names, names - set(data) - {"record_every"}
+        if unknown or missing:
+            raise ValueError(f"part: unknown keys {sorted(unknown)}, missing keys {sorted(missing)}")
+        return cls(**{**data, "hears": tuple(data["hears"]), "heard_by": tuple(data["heard_by"])})

@@ -1,0 +1,140 @@
+"""What a protocol is: a generator that yields what it says and is sent what its neighbours said.
+
+No I/O, no clock, no global randomness. The same object is stepped by hand in a test, run under a seeded
+virtual network and driven over a broker. ``node.agent`` is the only driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from node.part import AgentId
+
+Accepts = Callable[[Any], bool]
+
+
+@dataclass(slots=True)
+class Say:
+    """What an agent says in one round. Values are plain and immutable; the driver encodes them at once.
+
+    Attributes:
+        body: what every listener reads: None, bool, int, float, str, bytes, tuples of these, float64 arrays.
+        to: neighbour -> what only that neighbour reads.
+        kind: which protocol speaks; equal at all agents in a round.
+        accepts: whether a neighbour's body of this round is well formed (types and shapes; finiteness is
+            checked for all). Bodies that are not are counted and dropped before they reach the protocol.
+            None accepts anything.
+        report: for the side protocol; never leaves the agent.
+        record: measurements of the round just heard, for whoever records the run; name -> number.
+        snapshot: ``protocol(resume=snapshot)`` yields this very Say first.
+    """
+
+    body: Any = None
+    to: Mapping[AgentId, Any] = field(default_factory=dict)
+    kind: str = ""
+    accepts: Accepts | None = None
+    report: Any = None
+    record: Mapping[str, float] | None = None
+    snapshot: Any = None
+
+
+@dataclass(slots=True)
+class Heard:
+    """What the neighbours said. Keys ascend, so a sum over them has one order and one value.
+
+    Attributes:
+        said: neighbour -> body.
+        told: neighbour -> what it said to me alone; absent if nothing.
+        gone: neighbours declared gone since my last yield.
+        report: side only: the newest report of the main protocol.
+        verdict: main only: the report of the side protocol; None means go on.
+    """
+
+    said: Mapping[AgentId, Any]
+    told: Mapping[AgentId, Any] = field(default_factory=dict)
+    gone: tuple[AgentId, ...] = ()
+    report: Any = None
+    verdict: Any = None
+
+
+Protocol = Generator[Say, Heard, Any]  # what it returns is the agent's result
+Factory = Callable[[Any], Protocol]  # called with a snapshot, or None for a fresh start
+
+
+def together(main: Factory, side: Factory, resume: tuple[Any, Any, Any] | None = None) -> Protocol:
+    """Run two protocols in the same messages: public and private parts become pairs.
+
+    In every round the side hears its half first, with main's newest report; then main hears its half, with
+    the side's newest report as verdict. A verdict once given stays. Returns what main returns and closes
+    the side, which keeps talking in the last round, in which others still need it.
+
+    Args:
+        main: factory of the protocol whose result counts.
+        side: factory of the protocol that rides along; it never returns.
+        resume: a snapshot of this combinator, or None.
+    Raises:
+        RuntimeError: if the side returned.
+    """
+    main_state, side_state, report = resume if resume is not None else (None, None, None)
+    m, s = main(main_state), side(side_state)
+    verdict: Any = None
+    try:
+        mine = next(m)
+        yours = next(s)
+        while True:
+            if mine.report is not None:
+                report = mine.report
+            if yours.report is not None:
+                verdict = yours.report
+            both = mine.snapshot is not None and yours.snapshot is not None
+            heard = yield Say(
+                (mine.body, yours.body),
+                to={j: (mine.to.get(j), yours.to.get(j)) for j in sorted({*mine.to, *yours.to})},
+                kind=f"{mine.kind}+{yours.kind}",
+                accepts=_pair(mine.accepts, yours.accepts),
+                record=mine.record if yours.record is None else {**(mine.record or {}), **yours.record},
+                snapshot=(mine.snapshot, yours.snapshot, report) if both else None,
+            )
+            # Two passes over few neighbours: cheaper than a generic split, and the order stays ascending.
+            half = Heard(
+                {j: body[1] for j, body in heard.said.items()},
+                {j: told[1] for j, told in heard.told.items() if told[1] is not None},
+                heard.gone,
+                report=report,
+            )
+            try:
+                yours = s.send(half)
+            except StopIteration:
+                raise RuntimeError(
+                    f"the side protocol {yours.kind!r} returned while {mine.kind!r} ran"
+                ) from None
+            if yours.report is not None:
+                verdict = yours.report
+            half = Heard(
+                {j: body[0] for j, body in heard.said.items()},
+                {j: told[0] for j, told in heard.told.items() if told[0] is not None},
+                heard.gone,
+                verdict=verdict,
+            )
+            try:
+                mine = m.send(half)
+            except StopIteration as stop:
+                return stop.value
+    finally:
+        m.close()
+        s.close()
+
+
+def _pair(first: Accepts | None, second: Accepts | None) -> Accepts:
+    def accepts(body: Any) -> bool:
+        return (
+            type(body) is tuple
+            and len(body) == 2
+            and (first is None or first(body[0]))
+            and (second is None or second(body[1]))
+        )
+
+    return accepts

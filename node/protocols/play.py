@@ -1,0 +1,114 @@
+"""Repeated play of a contract: best response round after round, until all have agreed to stop."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from node.numbers import Matrix
+from node.protocol import Heard, Say
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from node.learning import Learning
+    from node.mechanisms.private_goods import Outcome, PrivateGoods
+
+Snapshot = tuple[Matrix, float, bool, int, Any]
+
+# A message cannot be computed more exactly than this, relative to its largest number: where a threshold asks
+# for less, best responses circle among neighbouring doubles for ever.
+ROUNDING = 16 * float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """How play ended for one agent.
+
+    Attributes:
+        outcome: allocation, price and tax at the final profile of messages.
+        rounds: rounds of play.
+        residual: max |beta_i(m) - m_i| of the own last message, in units of demand.
+        satisfied: whether that residual was within the threshold, or as small as rounding lets it be.
+    """
+
+    outcome: Outcome
+    rounds: int
+    residual: float
+    satisfied: bool
+
+
+def repeated_play(
+    contract: PrivateGoods,
+    learning: Learning,
+    threshold: float,
+    max_rounds: int | None = None,
+    record: dict[str, float] | None = None,
+    resume: Snapshot | None = None,
+) -> Generator[Say, Heard, Played]:
+    """Play the contract until a side protocol gives the verdict to stop.
+
+    Reports whether the message just said differs from the one before by no more than the threshold.
+
+    Args:
+        contract: this agent's side of the contract.
+        learning: what to respond to; its memory is restored from ``resume``.
+        threshold: largest |beta_i(m) - m_i|, in units of demand, that counts as at rest; > 0.
+        max_rounds: rounds of play after which to leave without being satisfied, the same at every agent.
+        record: facts to record with the first message.
+        resume: a snapshot, or None.
+    Raises:
+        ValueError: if the threshold is not positive.
+    """
+    if not threshold > 0:
+        raise ValueError(f"expected a threshold > 0, got {threshold}")
+    if resume is None:
+        message, residual, quiet, rounds = contract.opening(), math.inf, False, 0
+    else:
+        message, residual, quiet, rounds, memory = resume
+        learning.restore(memory)
+    measured = record if rounds == 0 else None
+    while True:
+        heard = yield Say(
+            message,
+            kind="play",
+            accepts=contract.accepts,
+            report=quiet,
+            record=measured,
+            snapshot=(message, residual, quiet, rounds, learning.state()),
+        )
+        rounds += 1
+        view = contract.view(heard.said)
+        outcome = contract.outcome(message, view)
+        if heard.verdict is not None or rounds == max_rounds:
+            return Played(outcome, rounds, residual, quiet)
+        beliefs = learning.update(heard.said)
+        reply = contract.best_response(view if beliefs is heard.said else contract.view(beliefs))
+        residual = float(np.abs(reply - message).max())
+        message = reply
+        quiet = residual <= max(threshold, ROUNDING * float(np.abs(reply).max()))
+        measured = measurements(outcome, residual)
+
+
+def measurements(outcome: Outcome, residual: float) -> dict[str, float]:
+    """What an agent records each round: what it gets, at what price and tax, and how far it is from rest."""
+    rows = {"residual": residual, "tax": outcome.tax}
+    if outcome.price.size == 1:
+        rows["allocation"], rows["price"] = float(outcome.allocation[0]), float(outcome.price[0])
+    else:
+        for k, (x, p) in enumerate(zip(outcome.allocation.tolist(), outcome.price.tolist(), strict=True)):
+            rows[f"allocation.{k}"], rows[f"price.{k}"] = x, p
+    return rows
+
+
+def threshold(tolerance: float, scale: float, bound: float, amplification: float) -> float:
+    """The residual that promises an allocation within ``tolerance`` times ``scale`` of the optimum.
+
+    If max |beta(m) - m| <= r over all agents at once and beta contracts by ``bound``, then
+    |m - m~| <= r / (1 - bound) (maximum norm), there and ever after; the allocation is off by at most
+    ``amplification`` times that.
+    """
+    return tolerance * scale * (1.0 - bound) / amplification

@@ -1,0 +1,43 @@
+"""Where the others are: distances and next hops, as the message spaces of chapter 4 need them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from node.numbers import Vector
+    from node.part import AgentId
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """One agent's view of a strongly connected graph (spec of chapter 4, "Common model").
+
+    Attributes:
+        me: this agent's id.
+        agents: all ids, ascending; N of them. Arrays over agents are in this order.
+        distance: r -> d(i, r), hops from me to r along "listens to" edges; 0 for me.
+        hop: r -> n(i, r), the neighbour with d(n(i,r), r) = d(i,r) - 1, smallest id first; for r = me the
+            neighbour that is nearest to hearing me.
+        echo: g_i = d(n(i,i), i), at least 1; exactly 1 on undirected graphs.
+        diameter: the largest distance between any two agents.
+    """
+
+    me: AgentId
+    agents: tuple[AgentId, ...]
+    distance: Mapping[AgentId, int]
+    hop: Mapping[AgentId, AgentId]
+    echo: int
+    diameter: int
+
+    def exponents(self) -> Vector:
+        """e(i, r) = max(1, d(i,r) - 1) for every other agent r, shape (N-1,), in the order of ``agents``.
+
+        A neighbour's proxy of itself carries one factor xi, hence 1 and not 0 at distance one.
+        """
+        return np.array([max(1, self.distance[r] - 1) for r in self.agents if r != self.me], dtype=np.float64)

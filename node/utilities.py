@@ -1,0 +1,102 @@
+"""What an agent wants: valuations v_i, strictly concave, with known bounds on their curvature.
+
+A valuation never leaves its agent. Goods are valued separately (v_i is a sum over goods), so all
+functions act good by good; shapes are (K,) throughout.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from node.numbers import Vector
+
+
+class Utility(Protocol):
+    """A valuation v of K goods: twice differentiable, strictly concave, separable over goods."""
+
+    @property
+    def goods(self) -> int:
+        """K, the number of goods, at least 1."""
+
+    @property
+    def curvature(self) -> tuple[Vector, Vector]:
+        """Bounds (lowest, highest) on -v'' for each good, shape (K,), both positive."""
+
+    def value(self, x: Vector) -> float:
+        """v(x) in money, for an allocation x of shape (K,)."""
+        ...
+
+    def gradient(self, x: Vector) -> Vector:
+        """grad v(x), money per unit, shape (K,)."""
+        ...
+
+    def demand(self, price: Vector) -> Vector:
+        """(grad v)^{-1}(price): the x that maximises v(x) - price.x, shape (K,). Not clipped."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Quadratic:
+    """v(x) = sum_k theta_k x_k^2 + sigma_k x_k (thesis section 5.2).
+
+    Attributes:
+        theta: shape (K,), < 0; half the second derivative.
+        sigma: shape (K,); marginal value of the first unit.
+    """
+
+    theta: Vector
+    sigma: Vector
+
+    def __post_init__(self) -> None:
+        if self.theta.shape != self.sigma.shape or self.theta.ndim != 1 or not self.theta.size:
+            raise ValueError(
+                f"theta has shape {self.theta.shape}, sigma {self.sigma.shape}; expected both (K,)"
+            )
+        if not (np.isfinite(self.theta).all() and np.isfinite(self.sigma).all()):
+            raise ValueError(f"theta and sigma must be finite, got {self.theta} and {self.sigma}")
+        if (self.theta >= 0).any():
+            raise ValueError(f"theta must be negative (a strictly concave utility), got {self.theta}")
+
+    @property
+    def goods(self) -> int:
+        """K."""
+        return self.theta.size
+
+    @property
+    def curvature(self) -> tuple[Vector, Vector]:
+        """-v'' = -2 theta exactly, so both bounds are equal."""
+        return -2.0 * self.theta, -2.0 * self.theta
+
+    def value(self, x: Vector) -> float:
+        """v(x), summed exactly over goods."""
+        return math.fsum(((self.theta * x + self.sigma) * x).tolist())
+
+    def gradient(self, x: Vector) -> Vector:
+        """2 theta x + sigma."""
+        return 2.0 * self.theta * x + self.sigma
+
+    def demand(self, price: Vector) -> Vector:
+        """(price - sigma) / (2 theta)."""
+        return (price - self.sigma) / (2.0 * self.theta)
+
+
+def build(spec: Mapping[str, Any]) -> Utility:
+    """Make the utility that an agent's part describes.
+
+    Raises:
+        ValueError: for an unknown family or parameters out of range.
+    """
+    match spec:
+        case {"family": "quadratic", "theta": theta, "sigma": sigma}:
+            return Quadratic(np.asarray(theta, dtype=np.float64), np.asarray(sigma, dtype=np.float64))
+        case _:
+            raise ValueError(
+                f"unknown utility {spec.get('family')!r}; expected 'quadratic' with theta and sigma"
+            )

@@ -1,0 +1,347 @@
+"""The driver: rounds whatever the network does, stepped by hand and over the virtual network."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from broker import codec, topics
+from broker.virtual import uniform_delay
+from node.agent import GONE, JOINING, PLAYING, RTO_CEILING, Agent, status_payload
+from node.errors import AgentError, ContractMismatch, DuplicateAgent, Misaligned
+from node.protocol import Say
+from tests.network import Net, both_ways, in_lockstep, parts_of
+
+PATH = both_ways([("a", "b"), ("b", "c")])
+RING = both_ways([("a", "b"), ("b", "c"), ("c", "d"), ("d", "a")])
+CYCLE = [("a", "b"), ("b", "c"), ("c", "d"), ("d", "a"), ("a", "c")]  # directed
+
+
+def mix(part, rounds=12):
+    """A protocol whose result depends on every message of every round, and on their order of summation."""
+    x = np.array([float(ord(part.agent[0])) / 7.0, 1.0 / 3.0])
+    for k in range(rounds):
+        heard = yield Say(
+            x * 1.1 + k, kind="mix", accepts=lambda b: type(b) is np.ndarray and b.shape == (2,)
+        )
+        x = np.sin(sum(heard.said.values(), x))
+    return tuple(x.tolist())
+
+
+def whisper(part, rounds=6):
+    """Like mix, with something private for every listener."""
+    total = 0.0
+    for k in range(rounds):
+        private = {j: float(ord(j[0]) * (k + 1)) for j in part.heard_by}
+        heard = yield Say(total, to=private, kind="whisper")
+        total += sum(heard.said.values()) * 1e-3 + sum(heard.told.values())
+    return total
+
+
+def lossy(loss, duplicates=0.2):
+    def fate(rng, src, dst, topic, now):
+        if rng.random() < loss:
+            return ()
+        return tuple(rng.uniform(0.0005, 0.05) for _ in range(1 + (rng.random() < duplicates)))
+
+    return fate
+
+
+class Wire:
+    """One agent by hand: what it published, and messages from its neighbours."""
+
+    def __init__(self, name="b", edges=PATH, make=mix, **changes):
+        self.now, self.out = 0.0, []
+        part = replace(parts_of(edges)[name], **changes)
+        self.agent = Agent(part, make(part), self.publish, lambda: self.now, nonce="mine")
+        self.digest = part.digest()
+
+    def publish(self, topic, payload, *, retain=False):
+        self.out.append((topic, payload, retain))
+
+    def said(self):
+        """Rounds of the messages published on `say` so far."""
+        return [codec.decode(p).round for t, p, _ in self.out if t.endswith("/say")]
+
+    def hello_from(self, *names, state="up", digest=None, nonce="theirs", incarnation=0):
+        for name in names:
+            payload = status_payload(state, digest or self.digest, nonce, incarnation)
+            self.agent.receive_status(name, payload)
+
+    def start(self):
+        self.agent.hello()
+        self.agent.receive_status(self.agent.id, status_payload("up", self.digest, "mine"))
+        self.hello_from("a", "c")
+
+    def message(self, src, round_, body=None, kind="mix", incarnation=0, epoch=0):
+        body = np.zeros(2) if body is None else body
+        data = codec.encode(codec.Prefix("test", src, incarnation), epoch, round_, kind, body)
+        self.agent.receive(codec.decode(data))
+
+
+# -- rounds equal lockstep ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [mix, whisper])
+@pytest.mark.parametrize("edges", [PATH, RING, CYCLE], ids=["path", "ring", "directed"])
+def test_results_equal_lockstep_bit_for_bit_under_any_delay(edges, make):
+    parts = parts_of(edges)
+    expected = in_lockstep(parts, make)
+    for seed in range(5):
+        net = Net(parts, make, seed, uniform_delay(0.0, 0.3))
+        assert net.run() == expected.results
+        assert {a.round + 1 for a in net.agents.values()} == {expected.rounds}
+
+
+@given(seed=st.integers(0, 2**32), loss=st.floats(0.0, 0.6), edges=st.sampled_from([PATH, RING, CYCLE]))
+@settings(max_examples=25, deadline=None, derandomize=True)
+def test_results_equal_lockstep_bit_for_bit_under_loss_duplication_and_reordering(seed, loss, edges):
+    parts = parts_of(edges)
+    net = Net(parts, mix, seed, lossy(loss))
+    assert net.run(limit=1e5) == in_lockstep(parts, mix).results
+    assert set(net.rejected) <= {"duplicate"}
+
+
+def test_a_slow_start_of_one_agent_holds_messages_rather_than_losing_them():
+    parts = parts_of(PATH)
+    net = Net({}, mix)
+    for k, (name, part) in enumerate(parts.items()):
+        net.add(name, part, mix(part), hello_after=5.0 * k)
+    assert net.run() == in_lockstep(parts, mix).results
+
+
+def test_a_clean_network_needs_no_copies_and_one_message_a_link_and_round():
+    parts = parts_of(RING)
+    net = Net(parts, mix, fate=uniform_delay(0.001, 0.002))
+    net.run()
+    assert [a.resent for a in net.agents.values()] == [0] * 4
+    assert not net.rejected
+    assert sum(a.received for a in net.agents.values()) == 12 * len(RING)
+    assert sum(a.sent for a in net.agents.values()) == 12 * 4
+
+
+def test_on_a_directed_edge_contents_travel_one_way_and_pulses_the_other():
+    parts = parts_of([("a", "b"), ("b", "c"), ("c", "a")])
+    net = Net(parts, mix)
+    seen = []
+    spy = net.network.connect("spy", lambda topic, payload: seen.append((topic, codec.decode(payload).body)))
+    spy.subscribe(["test/+/to/+"])
+    net.run()
+    assert {topic for topic, _ in seen} == {"test/a/to/b", "test/b/to/c", "test/c/to/a"}
+    assert all(body is None for _, body in seen)
+
+
+# -- by hand ------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_said_before_every_neighbour_and_the_own_echo_were_heard():
+    wire = Wire()
+    wire.agent.hello()
+    wire.hello_from("a", "c")
+    assert wire.agent.state == JOINING
+    assert wire.said() == []
+    wire.agent.receive_status("b", status_payload("up", wire.digest, "mine"))
+    assert wire.agent.state == PLAYING
+    assert wire.said() == [0]
+
+
+def test_messages_that_arrive_before_the_first_round_are_held():
+    wire = Wire()
+    wire.message("a", 0)
+    wire.message("c", 0)
+    wire.start()
+    assert wire.said() == [0, 1]
+
+
+def test_a_neighbour_one_round_ahead_is_stored_and_two_ahead_is_counted():
+    wire = Wire()
+    wire.start()
+    wire.message("a", 1)
+    wire.message("a", 2)
+    assert wire.agent.rejected == {"ahead": 1}
+    wire.message("a", 0)
+    wire.message("c", 0)
+    wire.message("c", 1)
+    assert wire.said() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        ("stranger", ("x", 0)),
+        ("stale-incarnation", ("a", 0, None, "mix", -1)),
+        ("epoch", ("a", 0, None, "mix", 0, 3)),
+        ("ahead", ("a", 7)),
+    ],
+)
+def test_what_cannot_belong_here_is_counted_and_dropped(kind, arguments):
+    wire = Wire()
+    wire.start()
+    if kind == "stale-incarnation":
+        wire.message("a", 0, incarnation=2)
+        arguments = ("a", 1, None, "mix", 1)
+    wire.message(*arguments)
+    assert wire.agent.rejected == {kind: 1}
+    assert wire.said() == [0]
+
+
+def test_a_second_copy_is_dropped_even_with_other_contents():
+    wire = Wire()
+    wire.start()
+    wire.message("a", 0, np.ones(2))
+    wire.message("a", 0, np.zeros(2))
+    wire.message("c", 0)
+    other = Wire()
+    other.start()
+    other.message("a", 0, np.ones(2))
+    other.message("c", 0)
+    assert wire.agent.rejected == {"duplicate": 1}
+    assert wire.out[-1] == other.out[-1]
+
+
+@pytest.mark.parametrize("body", [np.zeros(3), np.zeros((2, 1)), "text", 1.0, None, (1, 2)])
+def test_a_body_of_the_wrong_form_is_dropped_and_the_right_one_still_counts(body):
+    wire = Wire()
+    wire.start()
+    data = codec.encode(codec.Prefix("test", "a", 0), 0, 0, "mix", body)
+    wire.agent.receive(codec.decode(data))
+    wire.message("c", 0)
+    assert wire.agent.rejected == {"body": 1}
+    assert wire.said() == [0]
+    wire.message("a", 0)
+    assert wire.said() == [0, 1]
+
+
+def test_a_neighbour_in_another_protocol_ends_the_run_with_both_kinds_and_the_round():
+    wire = Wire()
+    wire.start()
+    wire.message("a", 0, kind="other")
+    with pytest.raises(Misaligned, match=r"agent b, round 0: neighbour a speaks 'other', expected 'mix'"):
+        wire.message("c", 0)
+
+
+def test_a_protocol_that_raises_is_reported_with_agent_round_and_cause():
+    def broken(part):
+        yield Say(1.0, kind="fine")
+        raise ZeroDivisionError("no luck")
+
+    wire = Wire(make=broken)
+    wire.start()
+    wire.message("a", 0, 1.0, kind="fine")
+    with pytest.raises(AgentError, match=r"agent b, round 0 \(fine\): ZeroDivisionError: no luck"):
+        wire.message("c", 0, 1.0, kind="fine")
+
+
+def test_the_last_two_rounds_are_resent_with_growing_pauses_until_a_round_completes():
+    wire = Wire()
+    wire.start()
+    wire.message("a", 0)
+    wire.message("c", 0)
+    assert wire.said() == [0, 1]
+    times = []
+    while len(times) < 12:
+        wire.now += 0.01
+        before = len(wire.said())
+        wire.agent.tick(wire.now)
+        if len(wire.said()) > before:
+            assert wire.said()[before:] == [0, 1]
+            times.append(wire.now)
+    pauses = np.diff(times)
+    assert (pauses[:3] > 1.3 * np.array([times[0], *pauses[:2]])).all()
+    assert pauses.max() <= RTO_CEILING * 1.2 + 0.02
+    assert wire.agent.resent == 2 * len(times)
+
+
+def test_agents_that_have_finished_stay_until_their_neighbours_have_too():
+    wire = Wire(make=lambda part: mix(part, rounds=1))
+    wire.start()
+    wire.message("a", 0)
+    wire.message("c", 0)
+    assert wire.agent.result is not None
+    assert wire.agent.waiting_for() == ("a", "c")
+    wire.hello_from("a", state="done")
+    assert wire.agent.state != GONE
+    wire.hello_from("c", state="gone")
+    assert wire.agent.state == GONE
+
+
+def test_the_second_process_of_an_agent_leaves_and_the_first_goes_on():
+    wire = Wire()
+    wire.agent.hello()
+    with pytest.raises(DuplicateAgent, match="agent b: another process already plays this agent in run test"):
+        wire.agent.receive_status("b", status_payload("up", wire.digest, "somebody else"))
+    first = Wire()
+    first.start()
+    first.agent.receive_status("b", status_payload("up", first.digest, "somebody else"))
+    assert first.agent.rejected == {"impostor": 1}
+    assert first.agent.state == PLAYING
+
+
+def test_two_processes_of_one_agent_in_a_network_end_the_later_one_only():
+    parts = parts_of(PATH)
+    net = Net(parts, mix)
+    net.network.run(lambda: net.agents["b"].round > 2, 100.0)
+    second = net.add("b again", parts["b"], mix(parts["b"]))
+    with pytest.raises(DuplicateAgent):
+        net.run()
+    del net.agents["b again"]
+    net.clients["b again"].close()
+    assert second.state == JOINING
+    assert net.run() == in_lockstep(parts, mix).results
+
+
+def test_a_neighbour_that_plays_by_other_rules_is_named():
+    wire = Wire()
+    wire.agent.hello()
+    with pytest.raises(ContractMismatch, match="agent b: neighbour a plays by other rules"):
+        wire.hello_from("a", digest="0" * 16)
+
+
+@pytest.mark.parametrize(
+    "payload", [b"\xc1", codec.pack({"inc": 0}), codec.pack(7), codec.pack({"inc": True})]
+)
+def test_a_malformed_status_is_counted(payload):
+    wire = Wire()
+    wire.agent.receive_status("a", payload)
+    assert sum(wire.agent.rejected.values()) == 1
+
+
+def test_a_cleared_status_is_no_status():
+    wire = Wire()
+    wire.agent.receive_status("a", b"")
+    assert not wire.agent.rejected
+
+
+def test_an_agent_subscribes_to_its_own_neighbours_only():
+    wire = Wire("a")
+    assert set(wire.agent.subscriptions()) == {
+        topics.status("test", "a"),
+        topics.status("test", "b"),
+        topics.say("test", "b"),
+        topics.to("test", "b", "a"),
+    }
+
+
+def test_noise_on_the_wire_changes_nothing():
+    parts = parts_of(RING)
+    net = Net(parts, mix)
+    rng = random.Random(1)
+    vandal = net.network.connect("vandal", lambda topic, payload: None)
+
+    def disturb():
+        src = rng.choice("abcd")
+        vandal.publish(topics.say("test", src), rng.randbytes(rng.randrange(60)))
+        vandal.publish(topics.say("test", src), codec.encode(codec.Prefix("test", "zz", 0), 0, 0, "mix", 1.0))
+        vandal.publish(topics.say("test", src), codec.encode(codec.Prefix("other", src, 0), 0, 0, "mix", 1.0))
+        vandal.publish(topics.say("test", src), codec.pack(("test", src, 0, 0, 0, "mix", float("nan"), None)))
+        vandal.publish(topics.say("test", src), bytes(codec.SIZE_LIMIT + 1))
+        net.network.call_later(0.003, disturb)
+
+    disturb()
+    assert net.run() == in_lockstep(parts, mix).results
+    assert {"forged-sender", "foreign-run", "not-finite", "oversized", "undecodable"} <= set(net.rejected)
