@@ -1,0 +1,282 @@
+"""The scenario file format: sections, keys, types and ranges. docs/scenarios.md is its reference.
+
+The description of a field completes the sentence "expected ..." in the message about a wrong value; a test
+holds every field to having one. What can be said about a value by itself is checked here; what needs the
+graph or the draws is checked in ``topologies.graphs`` and ``topologies.valuations``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Discriminator, Field, PlainValidator, Tag, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from broker.topics import LEVEL
+from topologies.generators import AnyGenerator, Section
+
+ID_RULE = "1 to 64 of the characters A-Z a-z 0-9 _ -"
+
+
+def _agent_id(value: Any) -> str:
+    if not isinstance(value, str) or not LEVEL.match(value):
+        raise PydanticCustomError("agent_id", "not an agent id")
+    return value
+
+
+def _edge(value: Any) -> tuple[str, str]:
+    if (
+        not isinstance(value, list | tuple)
+        or len(value) != 2
+        or not all(isinstance(end, str) for end in value)
+    ):
+        raise PydanticCustomError("edge", "not a pair of agent ids")
+    return (value[0], value[1])
+
+
+def _number(value: Any) -> float:
+    # bool is an int to Python; in a scenario file `true` where a number belongs is a mistake.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise PydanticCustomError("number", "not a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise PydanticCustomError("number", "not finite")
+    return number
+
+
+def _per_good(value: Any) -> float | tuple[float, ...]:
+    if not isinstance(value, list | tuple):
+        return _number(value)
+    if not value:
+        raise PydanticCustomError("per_good", "empty")
+    return tuple(_number(item) for item in value)
+
+
+Number = Annotated[float, PlainValidator(_number)]
+AgentId = Annotated[str, PlainValidator(_agent_id)]
+Edge = Annotated[tuple[str, str], PlainValidator(_edge)]
+PerGood = Annotated[float | tuple[float, ...], PlainValidator(_per_good)]
+
+
+class Uniform(Section):
+    """A seeded uniform distribution, ``{uniform = [lo, hi]}``, lo <= hi; drawn from [lo, hi)."""
+
+    uniform: Annotated[tuple[Number, Number], Field(strict=False)] = Field(
+        description="[lo, hi], two finite numbers with lo <= hi"
+    )
+
+    @field_validator("uniform")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1] or not math.isfinite(value[1] - value[0]):
+            raise PydanticCustomError("range", "not a range")
+        return value
+
+
+def _distribution(value: Any) -> str:
+    return "uniform" if isinstance(value, dict | Uniform) else "fixed"
+
+
+Parameter = Annotated[
+    Annotated[Uniform, Tag("uniform")] | Annotated[PerGood, Tag("fixed")], Discriminator(_distribution)
+]
+
+
+class Explicit(Section):
+    """Agents and edges one by one. Edge [i, j] of a directed graph means "i listens to j"."""
+
+    nodes: Annotated[tuple[AgentId, ...], Field(strict=False)] = Field(
+        description=f"a list of at least 3 different agent ids, each {ID_RULE}"
+    )
+    edges: Annotated[tuple[Edge, ...], Field(strict=False)] = Field(
+        description="a list of pairs [i, j] of different agent ids"
+    )
+    directed: bool = Field(default=False, description="true or false")
+
+
+class GraphFile(Section):
+    """A graph file, its path relative to the scenario file; the suffix names the format."""
+
+    file: str = Field(min_length=1, description="the path of a graph file")
+    directed: bool | None = Field(default=None, description="true or false; without it the file decides")
+
+
+def _which(value: Any) -> str | None:
+    if isinstance(value, dict):
+        for key, tag in (
+            ("generator", "generated"),
+            ("file", "file"),
+            ("nodes", "explicit"),
+            ("edges", "explicit"),
+        ):
+            if key in value:
+                return tag
+    return None
+
+
+Topology = Annotated[
+    Annotated[AnyGenerator, Field(discriminator="generator"), Tag("generated")]
+    | Annotated[Explicit, Tag("explicit")]
+    | Annotated[GraphFile, Tag("file")],
+    Discriminator(_which, custom_error_type="topology", custom_error_message="no kind of topology"),
+]
+
+
+class Environment(Section):
+    """What is to be shared, and what all agents know about everybody's curvature (spec 04, section 0)."""
+
+    kind: Literal["private-goods"] = Field(default="private-goods", description='"private-goods"')
+    capacities: Annotated[tuple[Number, ...], Field(strict=False, min_length=1)] = Field(
+        description="a list of finite numbers, one per good, at least one"
+    )
+    eta: float = Field(
+        default=25.0, gt=1, description="a finite number > 1; curvatures lie between 1/eta and eta"
+    )
+
+
+class Quadratic(Section):
+    """v(x) = sum over goods of theta x^2 + sigma x, for one agent."""
+
+    theta: PerGood = Field(description="a finite number, or a list of them with one per good")
+    sigma: PerGood = Field(description="a finite number, or a list of them with one per good")
+
+
+class Utilities(Section):
+    """Everybody's utility: drawn from a seeded distribution, or given agent by agent."""
+
+    family: Literal["quadratic"] = Field(default="quadratic", description='"quadratic"')
+    seed: int | None = Field(
+        default=None, ge=0, description="a whole number >= 0; without it the scenario's seed"
+    )
+    theta: Parameter | None = Field(
+        default=None,
+        description="{ uniform = [lo, hi] }, a finite number, or a list of them with one per good",
+    )
+    sigma: Parameter | None = Field(
+        default=None,
+        description="{ uniform = [lo, hi] }, a finite number, or a list of them with one per good",
+    )
+    agents: dict[AgentId, Quadratic] | None = Field(
+        default=None,
+        description=f"one table per agent with theta and sigma, its name the agent's id ({ID_RULE})",
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Utilities:
+        for key in ("theta", "sigma", "seed"):
+            if self.agents is not None and (value := getattr(self, key)) is not None:
+                value = value.model_dump() if isinstance(value, Uniform) else value
+                raise crossed(key, value, "no such key beside [utilities.agents], where nothing is drawn")
+        return self
+
+
+class Mechanism(Section):
+    """The contract. xi and delta follow from the network (spec 04, section 4) unless given."""
+
+    name: Literal["private-goods"] = Field(default="private-goods", description='"private-goods"')
+    parameters: Literal["tuned", "eta", "proof", "explicit"] = Field(
+        default="tuned", description='"tuned", "eta", "proof" or "explicit"'
+    )
+    xi: float | None = Field(
+        default=None, gt=0, lt=1, description='a number in (0, 1), with parameters = "explicit"'
+    )
+    delta: float | None = Field(
+        default=None, gt=0, description='a finite number > 0, with parameters = "explicit"'
+    )
+
+    @model_validator(mode="after")
+    def _explicit(self) -> Mechanism:
+        for key in ("xi", "delta"):
+            value = getattr(self, key)
+            if self.parameters == "explicit" and value is None:
+                raise crossed(key, None, 'a number, because mechanism.parameters = "explicit"')
+            if self.parameters != "explicit" and value is not None:
+                raise crossed(key, value, f'no such key, because mechanism.parameters = "{self.parameters}"')
+        return self
+
+
+class Learning(Section):
+    """How agents form beliefs from what they heard."""
+
+    dynamics: Literal["cournot"] = Field(default="cournot", description='"cournot"')
+
+
+class Synchrony(Section):
+    """How agents keep step."""
+
+    mode: Literal["rounds"] = Field(default="rounds", description='"rounds"')
+
+
+class Stopping(Section):
+    """When to stop. ``tolerance`` is the accuracy promised for the allocation, relative to ``scale``."""
+
+    rule: Literal["counters"] = Field(default="counters", description='"counters"')
+    tolerance: float = Field(default=1e-6, gt=0, lt=1, description="a number in (0, 1)")
+    scale: float | None = Field(
+        default=None, gt=0, description="a finite number > 0; without it max |capacity| / N"
+    )
+    max_rounds: int | None = Field(default=None, ge=1, description="a whole number >= 1; without it no limit")
+
+
+class Broker(Section):
+    """Which MQTT broker carries the messages, and how agents connect to it."""
+
+    server: Literal["nats", "mosquitto"] = Field(default="nats", description='"nats" or "mosquitto"')
+    client: Literal["gmqtt", "aiomqtt"] = Field(default="gmqtt", description='"gmqtt" or "aiomqtt"')
+    connections: Literal["agent", "host"] = Field(default="agent", description='"agent" or "host"')
+    port: int = Field(default=0, ge=0, le=65535, description="a port number, 0 to 65535; 0 takes a free one")
+    url: str | None = Field(
+        default=None,
+        description="mqtt://[USER:PASSWORD@]HOST[:PORT] or mqtts://...; without it a broker is started",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _mqtt(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(value)
+            try:
+                good = parts.scheme in ("mqtt", "mqtts") and parts.hostname and parts.port != 0
+            except ValueError:  # a port that is no number
+                good = False
+            if not good or parts.path not in ("", "/") or parts.query or parts.fragment:
+                raise PydanticCustomError("url", "not a broker URL")
+        return value
+
+
+class Record(Section):
+    """What is kept of a run."""
+
+    every: int = Field(
+        default=1, ge=0, description="a whole number >= 0: rounds between two rows; 0 records nothing"
+    )
+    plot: bool = Field(default=True, description="true or false")
+
+
+class Scenario(Section):
+    """A whole scenario file. Only ``topology`` and ``environment`` have to be there."""
+
+    name: AgentId | None = Field(default=None, description=f"a name of {ID_RULE}; without it the file's name")
+    title: str = Field(default="", description="one line of text")
+    seed: int = Field(default=0, ge=0, description="a whole number >= 0")
+    topology: Topology = Field(
+        description="a table with `generator`, with `nodes` and `edges`, or with `file`"
+    )
+    environment: Environment = Field(description="a table with `capacities` and optionally `kind`, `eta`")
+    utilities: Utilities = Field(default_factory=Utilities, description="a table")
+    mechanism: Mechanism = Field(default_factory=Mechanism, description="a table")
+    learning: Learning = Field(default_factory=Learning, description="a table")
+    synchrony: Synchrony = Field(default_factory=Synchrony, description="a table")
+    stopping: Stopping = Field(default_factory=Stopping, description="a table")
+    broker: Broker = Field(default_factory=Broker, description="a table")
+    record: Record = Field(default_factory=Record, description="a table")
+
+
+def crossed(key: str, value: Any, expected: str) -> PydanticCustomError:
+    """The error of a key whose value is wrong only because of another key of its table."""
+    return PydanticCustomError("crossed", "{expected}", {"key": key, "value": value, "expected": expected})

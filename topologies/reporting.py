@@ -1,0 +1,95 @@
+"""From pydantic's errors to messages in the words of the file format."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import BaseModel
+
+from topologies.errors import Problem, key_path, shown
+from topologies.generators import AnyGenerator
+from topologies.model import Explicit, GraphFile, Quadratic, Scenario, Uniform, Utilities
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic import ValidationError
+    from pydantic.fields import FieldInfo
+
+Keys = tuple[str | int, ...]
+
+GENERATORS: dict[str, type[BaseModel]] = {
+    get_args(model.model_fields["generator"].annotation)[0]: model for model in get_args(AnyGenerator)
+}
+
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    name: info.annotation
+    for name, info in Scenario.model_fields.items()
+    if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)
+}
+
+
+def problems_of(error: ValidationError) -> list[Problem]:
+    """One problem for each mistake that ``Scenario.model_validate`` found, misspelt keys first: what is
+    missing is often missing because of them."""
+    items = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
+    return [_problem(dict(item)) for item in items]
+
+
+def _problem(item: dict[str, Any]) -> Problem:
+    keys, model = locate(item["loc"])
+    info = _field(keys, model)
+    kind, value, context = item["type"], item["input"], item.get("ctx", {})
+    expected = (info.description if info is not None else None) or item["msg"]
+    got = "missing" if kind == "missing" else f"got {shown(value)}"
+    if kind == "extra_forbidden":
+        known = list(model.model_fields) if model is not None else []
+        got, expected = f"unknown key with value {shown(value)}", _one_of(known, str(keys[-1]))
+    elif kind == "union_tag_invalid":
+        keys += ("generator",)
+        got, expected = f"got {shown(context['tag'])}", _one_of(list(GENERATORS), str(context["tag"]))
+    elif kind == "crossed":
+        keys += (context["key"],)
+        got = "missing" if context["value"] is None else f"got {shown(context['value'])}"
+        expected = context["expected"]
+    elif keys == ("broker", "url"):
+        got = "got a text that is no broker URL"  # not repeated: it may hold a password
+    return Problem(key_path(keys), got, expected)
+
+
+def _one_of(names: Sequence[str], seen: str) -> str:
+    near = difflib.get_close_matches(seen, names, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f"one of {', '.join(names)}{hint}"
+
+
+def locate(loc: Keys) -> tuple[Keys, type[BaseModel] | None]:
+    """Turn pydantic's location into keys of the file, without the tags of its unions.
+
+    Returns:
+        The keys, and the model of the table that holds the key in question; None if there is no such table.
+    """
+    if loc and loc[-1] == "[key]":  # pydantic's mark for a wrong key of a table
+        loc = loc[:-1]
+    match loc:
+        case ("topology", "generated", tag, *rest):
+            return ("topology", *rest), GENERATORS.get(str(tag)) if rest else Scenario
+        case ("topology", "generated" | "explicit" | "file" as tag, *rest):
+            return ("topology", *rest), (Explicit if tag == "explicit" else GraphFile) if rest else Scenario
+        case ("utilities", "agents", _, _, *_):
+            return loc, Quadratic
+        case ("utilities", "theta" | "sigma" as key, "uniform", *rest) if rest:
+            return ("utilities", key, *rest), Uniform
+        case ("utilities", "theta" | "sigma" as key, "uniform" | "fixed", *rest):
+            return ("utilities", key, *rest), Utilities
+        case (str() as section, _, *_) if section in SECTIONS:
+            return loc, SECTIONS[section]
+    return loc, Scenario
+
+
+def _field(keys: Keys, model: type[BaseModel] | None) -> FieldInfo | None:
+    """The field of ``model`` that the keys lead into or through."""
+    fields = {} if model is None else model.model_fields
+    return next((fields[str(key)] for key in reversed(keys) if key in fields), None)

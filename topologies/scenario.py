@@ -1,0 +1,192 @@
+"""Read a scenario: file and command line in, a checked and fully resolved scenario out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+
+from node.part import Part
+from topologies.catalog import find
+from topologies.errors import Invalid, Problem, ScenarioError
+from topologies.graphs import build_graph
+from topologies.model import Scenario
+from topologies.overrides import apply
+from topologies.reporting import problems_of
+from topologies.valuations import draw_utilities
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import networkx as nx
+
+
+@dataclass(frozen=True)
+class LoadedScenario:
+    """A scenario with every default filled in, the graph built and the utilities drawn.
+
+    Attributes:
+        spec: the sections as validated, overrides applied.
+        path: the file it came from.
+        text: that file as read.
+        hash: sha256 (hex) of ``resolved()``; equal for scenarios that mean the same run.
+        graph: agents ascending; edge i -> j means "i listens to j"; both directions if undirected.
+        directed: whether the scenario says that edges have one direction.
+        agents: ids, ascending.
+        utilities: agent -> ``{"family": "quadratic", "theta": [K numbers], "sigma": [K numbers]}``.
+    """
+
+    spec: Scenario
+    path: Path
+    text: str = field(repr=False)
+    graph: nx.DiGraph = field(repr=False)
+    directed: bool
+    utilities: dict[str, dict[str, Any]] = field(repr=False)
+    hash: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        content = json.dumps(self.resolved(), sort_keys=True, allow_nan=False)
+        object.__setattr__(self, "hash", hashlib.sha256(content.encode()).hexdigest())
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """The agents' ids, ascending."""
+        return tuple(self.graph)
+
+    def contract(self) -> dict[str, Any]:
+        """The public rules that every agent is told alike; JSON-able.
+
+        ``xi`` and ``delta`` are there only with ``parameters = "explicit"``, ``max_rounds`` only if set.
+        """
+        spec = self.spec
+        explicit = {"xi": spec.mechanism.xi, "delta": spec.mechanism.delta}
+        limit = {"max_rounds": spec.stopping.max_rounds}
+        return {
+            "mechanism": spec.mechanism.name,
+            "capacities": list(spec.environment.capacities),
+            "eta": spec.environment.eta,
+            "parameters": spec.mechanism.parameters,
+            **(explicit if spec.mechanism.parameters == "explicit" else {}),
+            "learning": spec.learning.dynamics,
+            "stopping": {
+                "rule": spec.stopping.rule,
+                "tolerance": spec.stopping.tolerance,
+                "scale": spec.stopping.scale,
+                **(limit if spec.stopping.max_rounds is not None else {}),
+            },
+        }
+
+    def parts(self, run: str) -> dict[str, Part]:
+        """What each agent is told in run ``run``: its own utility, its own neighbours, the public rules."""
+        return {
+            agent: Part(
+                agent=agent,
+                run=run,
+                hears=tuple(sorted(self.graph.successors(agent))),
+                heard_by=tuple(sorted(self.graph.predecessors(agent))),
+                utility=dict(self.utilities[agent]),
+                contract=self.contract(),
+                record_every=self.spec.record.every,
+            )
+            for agent in self.agents
+        }
+
+    def resolved(self) -> dict[str, Any]:
+        """The scenario after defaults and draws: explicit graph, explicit utilities; JSON-able.
+
+        It is itself a scenario: saved as a .json file, ``load_scenario`` reads it back with an equal hash.
+        A password in ``broker.url`` is left out.
+        """
+        spec = self.spec
+        plain = spec.model_dump(mode="json", exclude_none=True, exclude={"topology", "utilities"})
+        edges = [[a, b] for a, b in self.graph.edges if self.directed or a < b]
+        plain["topology"] = {"nodes": list(self.agents), "edges": edges, "directed": self.directed}
+        plain["utilities"] = {
+            "family": spec.utilities.family,
+            "agents": {
+                agent: {key: value for key, value in utility.items() if key != "family"}
+                for agent, utility in self.utilities.items()
+            },
+        }
+        if spec.broker.url is not None:
+            parts = urlsplit(spec.broker.url)
+            plain["broker"]["url"] = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        return plain
+
+
+def load_scenario(
+    source: str | Path, overrides: Sequence[str] = (), seed: int | None = None
+) -> LoadedScenario:
+    """Read, check and resolve a scenario.
+
+    Args:
+        source: path of a TOML file (or of a ``resolved.json`` that a run left), or the name of a bundled
+            scenario.
+        overrides: ``dotted.key=value`` each; the value is read as TOML, or as a bare string if it is none.
+        seed: takes the place of the scenario's ``seed``; sections with a seed of their own keep it.
+    Raises:
+        ScenarioError: one line for each mistake: file, key path, value seen, what is expected.
+    """
+    path = find(source)
+    text, data = _read(path)
+    origin = apply(data, overrides)
+    if seed is not None:
+        data["seed"] = seed
+        origin["seed"] = "--seed"
+    data.setdefault("name", re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem)[:64])
+    try:
+        spec = Scenario.model_validate(data)
+        _check(spec)
+        graph, directed = build_graph(spec.topology, spec.seed, path.parent)
+        utilities = draw_utilities(spec.utilities, spec.environment, tuple(graph), spec.seed)
+    except ValidationError as error:
+        raise ScenarioError.of(str(path), problems_of(error), origin) from None
+    except Invalid as error:
+        raise ScenarioError.of(str(path), error.problems, origin) from None
+    return LoadedScenario(spec, path, text, graph, directed, utilities)
+
+
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{path}: byte {error.start} is not UTF-8; expected a TOML file") from None
+    except OSError as error:
+        raise ScenarioError(f"{path}: cannot be read ({error.strerror}); expected a TOML file") from None
+    try:
+        data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(f"{path}: not TOML: {error}{_line(text, str(error))}") from None
+    except ValueError as error:
+        raise ScenarioError(f"{path}: not JSON: {error}") from None
+    except RecursionError:
+        raise ScenarioError(f"{path}: nested too deeply; expected a table of sections") from None
+    if not isinstance(data, dict):
+        raise ScenarioError(f"{path}: holds {type(data).__name__}; expected a table of sections")
+    return text, data
+
+
+def _line(text: str, message: str) -> str:
+    """The line that a parser complains about, to be quoted after its message."""
+    match = re.search(r"at line (\d+)", message)
+    if match is None:
+        return ""
+    return f": {text.splitlines()[int(match[1]) - 1].strip()[:80]!r}"
+
+
+def _check(spec: Scenario) -> None:
+    if spec.stopping.scale is None and not any(spec.environment.capacities):
+        raise Invalid(
+            Problem(
+                "stopping.scale",
+                "missing, and all of environment.capacities are 0",
+                "a number > 0: the size of allocation that stopping.tolerance is relative to",
+            )
+        )
