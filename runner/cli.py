@@ -1,0 +1,189 @@
+"""The command line. Heavy imports happen inside the commands: ``vicinal --help`` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runner.errors import Interrupted, RunFailed, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXIT_OK, EXIT_FAILED, EXIT_USER, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, run the command, return the exit code.
+
+    0: done. 1: the run failed or did not keep its promise. 2: the user's mistake. 130: Ctrl-C.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        code: int = arguments.command(arguments)
+        return code
+    except UserError as error:
+        return _say(error, EXIT_USER)
+    except RunFailed as error:
+        return _say(error, EXIT_FAILED)
+    except (Interrupted, KeyboardInterrupt) as error:
+        return _say(str(error) or "interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output (head, less) has left; that is not an error of anybody's.
+        with contextlib.suppress(OSError):
+            sys.stderr.close()
+        return EXIT_OK
+
+
+def _say(error: object, code: int) -> int:
+    sys.stderr.write(f"vicinal: {error}\n")
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vicinal",
+        description="Strategic agents that allocate by messages to their graph neighbours only, over MQTT.",
+    )
+    parser.add_argument("--version", action="version", version=f"vicinal {version('vicinal')}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run a scenario and judge its outcome", description=_RUN)
+    _scenario_arguments(run)
+    run.add_argument("--out", type=Path, metavar="DIR", help="run directory (default: runs/<run id>)")
+    run.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    run.add_argument("--broker", metavar="URL", help="use this broker: mqtt://[USER:PASSWORD@]HOST[:PORT]")
+    run.add_argument("--hosts", type=int, metavar="H", help="H processes that carry the agents between them")
+    run.add_argument("--virtual", action="store_true", help="one process, virtual network, virtual time")
+    run.add_argument("--agents", action="store_true", help="also print every agent's allocation, price, tax")
+    run.add_argument("--quiet", action="store_true", help="no progress display")
+    run.set_defaults(command=_run)
+
+    scenarios = commands.add_parser("scenarios", help="list the bundled scenarios")
+    scenarios.set_defaults(command=_scenarios)
+
+    show = commands.add_parser("show", help="print a scenario, resolved, with its graph drawn")
+    _scenario_arguments(show)
+    show.add_argument("--json", action="store_true", help="print the resolved scenario as JSON")
+    show.set_defaults(command=_show)
+    return parser
+
+
+_RUN = """Launch every agent of a scenario as a process of its own over an embedded MQTT broker, wait for the
+agents to agree that they are done, and compare the outcome with the central optimum. The exit code is 0
+only if the promised accuracy was reached."""
+
+
+def _scenario_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("scenario", metavar="SCENARIO", help="a scenario file, or the name of a bundled one")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="override a key of the scenario: --set stopping.tolerance=1e-8 (may be repeated)",
+    )
+    parser.add_argument("--seed", type=int, metavar="S", help="take the place of the scenario's seed")
+
+
+def _load(arguments: argparse.Namespace) -> Any:
+    from topologies import ScenarioError, load_scenario
+
+    try:
+        return load_scenario(arguments.scenario, arguments.overrides, arguments.seed)
+    except ScenarioError as error:
+        raise UserError(str(error)) from None
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from runner.api import run_async
+    from runner.progress import Progress
+
+    loaded = _load(arguments)
+    errors = Console(stderr=True)
+    progress = Progress(errors, loaded.agents, quiet=arguments.quiet)
+
+    async def play() -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        loop = asyncio.get_running_loop()
+        stopped_by: list[str] = []
+
+        def stop(name: str) -> None:
+            # The first request ends the run in order; a second one must not cut the clean-up short.
+            if not stopped_by:
+                stopped_by.append(name)
+                task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, stop, number.name)
+        try:
+            return await run_async(
+                loaded,
+                out=arguments.out,
+                broker=arguments.broker,
+                hosts=arguments.hosts,
+                virtual=arguments.virtual,
+                watch=progress.update,
+                warn=lambda text: errors.print(f"warning: {text}", markup=False, highlight=False),
+            )
+        except asyncio.CancelledError:
+            if not stopped_by:
+                raise
+            raise Interrupted(f"ended by {stopped_by[0]}; every process has been stopped") from None
+
+    with progress:
+        result = asyncio.run(play())
+    if arguments.json:
+        sys.stdout.write(json.dumps(result.as_dict(), allow_nan=False) + "\n")
+    else:
+        from runner.table import agent_rows, print_result
+
+        console = Console()
+        print_result(result, console)
+        if arguments.agents:
+            console.print(agent_rows(result))
+    if not result.kept_promise:
+        return _say(
+            f"the promise was not kept: allocation error {result.allocation_error:.3g}, promised "
+            f"{result.tolerance:.3g}; {result.stopped_unsatisfied} agents stopped unsatisfied",
+            EXIT_FAILED,
+        )
+    return EXIT_OK
+
+
+def _scenarios(arguments: argparse.Namespace) -> int:
+    from topologies import bundled
+
+    rows = bundled()
+    width = max(len(name) for name, _, _ in rows)
+    for name, title, _ in rows:
+        sys.stdout.write(f"{name:<{width}}  {title}\n")
+    return EXIT_OK
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    loaded = _load(arguments)
+    if arguments.json:
+        sys.stdout.write(json.dumps(loaded.resolved(), indent=2, allow_nan=False) + "\n")
+        return EXIT_OK
+    import shutil
+
+    from runner.show import describe
+
+    sys.stdout.write(describe(loaded, shutil.get_terminal_size((100, 24)).columns))
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

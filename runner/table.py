@@ -1,0 +1,204 @@
+"""The result of a run as a table in the terminal, or as plain lines when the output is piped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from runner.result import RunResult
+
+AGENT_LIMIT = 40
+PLOT = "convergence.png"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One fact: its name, its value, what to hold it against, and whether it holds (None: no judgement)."""
+
+    name: str
+    value: str
+    remark: str = ""
+    holds: bool | None = None
+
+
+def bytes_text(count: float) -> str:
+    """1234567 as ``1.2 MB``; units of a thousand."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 99.95 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"
+
+
+def seconds_text(seconds: float) -> str:
+    """0.0123 as ``12 ms``, 4.32 as ``4.3 s``, 200 as ``3 min 20 s``."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms" if seconds >= 0.01 else f"{seconds * 1000:.1f} ms"
+    if seconds < 99.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"
+
+
+def print_result(result: RunResult, console: Console, *, agents: bool = False) -> None:
+    """Print what a run came to, and where its record and its plot are.
+
+    Args:
+        result: the facts.
+        console: where to; decides on colours, width and whether signs beyond ASCII can be shown.
+        agents: whether to add a line for every agent, if there are at most ``AGENT_LIMIT``.
+    """
+    plain = console.options.ascii_only
+    for title, rows in _groups(result):
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+        # The same widths in every group: the groups then read as one table.
+        for width in (2, 17, 14):
+            table.add_column(min_width=width, no_wrap=True)
+        table.add_column(style="dim")
+        for row in rows:
+            table.add_row(_verdict(row.holds, plain), row.name, Text(row.value), Text(row.remark))
+        console.print(f"\n{title}", style="bold", markup=False, highlight=False)
+        console.print(table)
+    if agents:
+        rows_of_agents = agent_rows(result)
+        console.print()
+        console.print(
+            rows_of_agents
+            or f"{result.agents} agents: too many for a table; see result.json in the run's directory"
+        )
+    if result.run_dir is not None:
+        plot = Path(result.run_dir) / PLOT
+        line = f"\nrecord: {result.run_dir}" + (f"   plot: {plot}" if plot.exists() else "")
+        # A path must stay in one piece: it is there to be copied.
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def agent_rows(result: RunResult) -> Table | None:
+    """What every agent gets and pays beside what it should get; None for more than ``AGENT_LIMIT`` agents."""
+    if len(result.allocation) > AGENT_LIMIT:
+        return None
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("agent")
+    for title in ("allocation", "optimum", "price", "tax"):
+        table.add_column(title, justify="right")
+    for agent, allocation in result.allocation.items():
+        table.add_row(
+            agent,
+            _numbers(allocation),
+            _numbers(result.optimal_allocation[agent]),
+            _numbers(result.prices[agent]),
+            _numbers([result.taxes[agent]]),
+        )
+    return table
+
+
+def _groups(result: RunResult) -> Iterator[tuple[str, list[Row]]]:
+    yield f"{result.scenario}: network", _network(result)
+    yield "outcome against the central optimum", _outcome(result)
+    yield "certificate", _certificate(result)
+    if result.dropped or result.retransmissions:
+        dropped = [Row(kind, f"{count:,}", "dropped") for kind, count in sorted(result.dropped.items())]
+        yield (
+            "messages out of the ordinary",
+            [
+                *dropped,
+                *([Row("retransmissions", f"{result.retransmissions:,}")] if result.retransmissions else []),
+            ],
+        )
+
+
+def _network(result: RunResult) -> list[Row]:
+    first = result.first_round_seconds
+    virtual = result.mode == "virtual"
+    pace = f"{result.rounds / result.seconds:,.0f} rounds/s" if result.seconds > 0 else ""
+    return [
+        Row("agents", f"{result.agents}", f"diameter {result.diameter}"),
+        Row("rounds", f"{result.rounds}", f"{result.play_rounds} of play"),
+        Row(
+            "stopped in round",
+            f"{result.stopped_in_round}",
+            f"{result.stopped_unsatisfied} agents not at rest"
+            if result.stopped_unsatisfied
+            else "all at rest",
+            not result.stopped_unsatisfied,
+        ),
+        Row("messages", f"{result.messages:,}", f"{result.messages / max(1, result.rounds):,.0f} a round"),
+        Row(
+            "bytes",
+            bytes_text(result.bytes),
+            f"{bytes_text(result.bytes / max(1, result.messages))} a message",
+        ),
+        Row(
+            "virtual time" if virtual else "wall time",
+            seconds_text(result.seconds),
+            pace if virtual or first is None else f"first round complete after {seconds_text(first)}",
+        ),
+    ]
+
+
+def _outcome(result: RunResult) -> list[Row]:
+    tolerance = result.tolerance
+    balance = abs(result.tax_sum) / result.tax_scale if result.tax_scale else abs(result.tax_sum)
+    optimal = result.optimal_welfare
+    gap = (result.welfare - optimal) / abs(optimal) if optimal else result.welfare
+    return [
+        Row(
+            "allocation",
+            f"{result.allocation_error:.1e} off",
+            f"relative to the largest; promised {tolerance:.1e}",
+            result.allocation_error <= tolerance,
+        ),
+        Row(
+            "price",
+            f"{result.price_error:.1e} off",
+            f"relative to the multiplier {_numbers(result.multiplier)}",
+            result.price_error <= tolerance,
+        ),
+        Row(
+            "sum of taxes",
+            f"{result.tax_sum:.1e}",
+            f"{balance:.1e} of the sum of |tax|",
+            balance <= tolerance,
+        ),
+        Row(
+            "welfare",
+            f"{result.welfare:.9g}",
+            f"{abs(gap):.1e} {'below' if gap < 0 else 'above'} the optimum, relative",
+            gap >= -tolerance,
+        ),
+    ]
+
+
+def _certificate(result: RunResult) -> list[Row]:
+    bound, rate = result.contraction_bound, result.observed_rate
+    rows = [
+        Row("xi", f"{result.xi:.9g}"),
+        Row("delta", f"{result.delta:.9g}"),
+        Row("contraction bound", f"{bound:.9g}", "a round", bound < 1),
+    ]
+    if rate is not None:
+        # The rate is fitted: where the bound is attained it may come out a trifle above.
+        rows.append(Row("observed rate", f"{rate:.6g}", "a round", 1 - rate >= 0.99 * (1 - bound)))
+    return rows
+
+
+def _verdict(holds: bool | None, plain: bool) -> Text:
+    if holds is None:
+        return Text()
+    if holds:
+        return Text("ok" if plain else "✓", style="green")
+    return Text("NO" if plain else "✗", style="bold red")
+
+
+def _numbers(values: list[float]) -> str:
+    return ", ".join(f"{value:.6g}" for value in values)

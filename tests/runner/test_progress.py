@@ -1,0 +1,125 @@
+"""What a run shows while it runs."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from rich.console import Console
+
+from runner.progress import Progress
+
+FACTS = {"xi": 0.9927, "delta": 15.96, "contraction_bound": 0.992717}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def console(terminal: bool = False) -> tuple[Console, io.StringIO]:
+    file = io.StringIO()
+    return Console(file=file, force_terminal=terminal, width=100), file
+
+
+def info(round_: int, kind: str = "play+counters", **other: Any) -> dict[str, Any]:
+    return {"round": round_, "kind": kind, "record": {}, **other}
+
+
+def test_the_network_is_in_the_phase_of_its_last_agent():
+    with Progress(console()[0], ["a", "b"], quiet=True) as shown:
+        phases = []
+        for agent, told in [
+            ("a", info(0, "", state="joining")),
+            ("a", info(1, "survey")),
+            ("b", info(1, "survey")),
+            ("a", info(9, "maximum")),
+            ("b", info(8, "minimum")),
+            ("a", info(12)),
+            ("b", info(11)),
+            ("b", info(10, "survey")),
+            ("a", info(90, state="lingering")),
+        ]:
+            shown.update(agent, told)
+            phases.append(shown.phase)
+        shown.finished("b")
+        phases.append(shown.phase)
+    assert phases == ["starting"] * 2 + ["survey"] * 2 + ["agreeing"] * 2 + ["playing"] * 3 + ["stopping"]
+
+
+def test_the_facts_cover_all_agents():
+    clock = Clock()
+    with Progress(console()[0], ["a", "b", "c"], total=500, quiet=True, clock=clock) as shown:
+        assert shown.facts() == {"phase": "starting", "agents": "0 of 3 connected, 0 finished"}
+        shown.update("stranger", info(7))
+        shown.update("a", info(0))
+        shown.update("b", info(0))
+        shown.update("c", info(0))
+        clock.now = 4.0
+        shown.update("a", info(102, record={"residual": 3e-4, **FACTS}, rejected={"undecodable": 2}))
+        shown.update("b", info(101, record={"residual": 5e-3}, rejected={"undecodable": 1}))
+        clock.now = 5.0
+        shown.update("c", info(100, state="gone"))
+        clock.now = 8.0
+        shown.update("a", info(104, record={"residual": 3e-4, **FACTS}, rejected={"undecodable": 2}))
+        shown.note("recorder", "failed")
+        assert shown.facts() == {
+            "phase": "playing",
+            "agents": "3 of 3 connected, 1 finished",
+            "round": "100 to 104 (at most 500), 25 a second",
+            "largest residual": "5.00e-03",
+            "certificate": "xi 0.9927, delta 15.96: contraction bound 0.992717 a round",
+            "dropped": "3 undecodable",
+            "recorder": "failed",
+        }
+        shown.note("recorder", "")
+        assert "recorder" not in shown.facts()
+
+
+def test_without_a_terminal_each_phase_is_one_line():
+    where, file = console()
+    with Progress(where, ["a"], clock=Clock()) as shown:
+        for k in range(50):
+            shown.update("a", info(k, "survey"))
+        for k in range(50, 90):
+            shown.update("a", info(k, record=FACTS))
+        shown.note("recorder", "disk full")
+    assert file.getvalue().splitlines() == [
+        "survey: 1 agents, round 0, 0.0 s",
+        "playing: 1 agents, round 50, 0.0 s; xi 0.9927, delta 15.96: contraction bound 0.992717 a round",
+        "recorder: disk full",
+    ]
+
+
+def test_quiet_says_nothing():
+    for terminal in (False, True):
+        where, file = console(terminal)
+        with Progress(where, ["a"], quiet=True) as shown:
+            shown.update("a", info(3))
+            shown.note("recorder", "disk full")
+        assert file.getvalue() == ""
+
+
+def test_a_terminal_is_redrawn_at_most_ten_times_a_second():
+    clock = Clock()
+    where, file = console(terminal=True)
+    with Progress(where, ["a"], clock=clock) as shown:
+        file.truncate(file.seek(0))
+        for k in range(1000):
+            clock.now = 1.0 + k / 1000
+            shown.update("a", info(k))
+        assert 1 <= file.getvalue().count("phase") <= 11
+        assert "playing" in file.getvalue()
+
+
+def test_the_terminal_is_given_back_after_an_error():
+    where, file = console(terminal=True)
+    try:
+        with Progress(where, ["a"]):
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        pass
+    assert file.getvalue().count("\x1b[?25l") == file.getvalue().count("\x1b[?25h") == 1
