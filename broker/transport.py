@@ -1,7 +1,7 @@
 """The contract between an agent's process and whatever carries its messages.
 
 A transport delivers opaque payloads on topics, at most once and in no promised order: agents retransmit
-what matters themselves. Every MQTT client sits behind this one page; ``broker.mqtt.open_transport``
+what matters themselves. Every MQTT client sits behind this one page; ``broker.mqtt.make_transport``
 chooses among them.
 """
 
