@@ -24,7 +24,7 @@ class Exchanged:
     mean: float
 
 
-def exchange(part: Part) -> Generator[Say, Heard, Exchanged]:
+def exchange(part: Part, resume: None = None) -> Generator[Say, Heard, Exchanged]:
     """Average with the neighbours for ``part.contract["rounds"]`` rounds."""
     x = np.full(NUMBERS, float(len(part.agent)))
     for _ in range(part.contract["rounds"]):

@@ -50,7 +50,7 @@ class Message:
         kind: which protocol speaks.
         body: what every listener reads.
         told: what only this reader reads, or None.
-        size: bytes on the wire.
+        raw: the bytes it was decoded from.
     """
 
     run: str
@@ -61,7 +61,7 @@ class Message:
     kind: str
     body: Any
     told: Any
-    size: int
+    raw: bytes
 
 
 def pack(value: Any) -> bytes:
@@ -74,14 +74,17 @@ def pack(value: Any) -> bytes:
     return packed
 
 
-def unpack(payload: bytes) -> Any:
+def unpack(payload: bytes, limit: int = SIZE_LIMIT) -> Any:
     """Inverse of ``pack``; lists come back as tuples, arrays read-only and without a copy.
 
+    Args:
+        payload: what ``pack`` returned, or anything at all.
+        limit: the largest size that is read, in bytes.
     Raises:
         Malformed: kinds ``oversized``, ``undecodable``.
     """
-    if len(payload) > SIZE_LIMIT:
-        raise Malformed("oversized", f"{len(payload)} bytes, at most {SIZE_LIMIT} are read")
+    if len(payload) > limit:
+        raise Malformed("oversized", f"{len(payload)} bytes, at most {limit} are read")
     try:
         return msgpack.unpackb(payload, use_list=False, ext_hook=_unpack_array)
     except Malformed:
@@ -126,7 +129,7 @@ def decode(payload: bytes) -> Message:
         raise Malformed("header", f"header of unexpected types: {values[:6]!r:.200}")
     if not (finite(body) and (told is None or finite(told))):
         raise Malformed("not-finite", f"a number is not finite (from {src!r:.80}, round {round_})")
-    return Message(run, src, incarnation, epoch, round_, kind, body, told, len(payload))
+    return Message(run, src, incarnation, epoch, round_, kind, body, told, payload)
 
 
 def finite(value: Any) -> bool:

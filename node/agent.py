@@ -9,52 +9,43 @@ storage are enough. The last two rounds' messages are resent until the neighbour
 neighbour's message of round k+1 acknowledges mine of round k, receipt alone never does. What the protocol
 is sent is therefore the same, bit for bit, under any delay, loss, duplication or order.
 
+With a store the same holds for crashes: what was heard is durable before anything that depends on it is
+said, so an agent comes back at the very round it left. One that comes back without its memory opens a new
+epoch, in which all agents start again from their inputs.
+
 On a directed graph the edge i -> j means that i listens to j. The synchroniser needs both directions, so i
 answers j with empty messages, pulses, on the private topic ``i/to/j``; contents travel along edges only.
 """
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 from typing import Protocol as Interface
 
-from broker import codec, topics
+from broker import topics
 from broker.codec import Malformed, Message
-from node.errors import AgentError, ContractMismatch, DuplicateAgent, Misaligned
-from node.protocol import Heard, Protocol, Say
+from node import status
+from node.conversation import Conversation, Links, payloads_of
+from node.errors import ContractMismatch, DuplicateAgent, Misaligned
+from node.pacing import Pacer
+from node.status import DONE, DOWN, JOIN, LEFT, UP, Status
+from node.store import Saved, Store
 from node.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Set
+    from collections.abc import Callable, Sequence, Set
 
     from node.part import AgentId, Part
+    from node.protocol import Factory
 
-# Retransmission time-out: four times the measured round time, between these bounds. The floor is well above
-# the scheduling jitter of a loaded machine, which keeps a healthy run free of needless copies.
-RTO_START = 0.25
-RTO_FLOOR = 0.05
-RTO_CEILING = 5.0
-RTO_JITTER = 0.2
 # How long to stay for neighbours that do not confirm the last round. The result is final by then; all that
 # is left is to resend a last message that some neighbour may have lost together with every copy of it.
 LINGER = 10.0
+# Rounds between two snapshots. A longer log costs disk and a slower return, a snapshot costs three fsyncs.
+SNAPSHOT_EVERY = 64
 
 JOINING, PLAYING, LINGERING, GONE = "joining", "playing", "lingering", "gone"
-
-
-def status_payload(state: str, digest: str, nonce: str, incarnation: int = 0) -> bytes:
-    """What an agent's status topic holds.
-
-    Args:
-        state: ``up``: subscribed; ``done``: the last round is complete, goodbyes are awaited; ``gone``:
-            left; ``down``: the last will.
-        digest: of the public rules it plays by.
-        nonce: of its process.
-        incarnation: its life.
-    """
-    return codec.pack({"inc": incarnation, "state": state, "nonce": nonce, "digest": digest})
 
 
 class Publish(Interface):
@@ -68,71 +59,113 @@ class Agent:
 
     Args:
         part: id, run, neighbours and public rules.
-        protocol: a generator not yet started.
+        factory: makes the protocol, from a snapshot or from the start.
         publish: hands a message to the network.
         clock: seconds, monotonic.
         nonce: tells two processes apart that claim to be the same agent; unguessable.
-        incarnation: which life of the agent this is; grows at each restart.
+        incarnation: which life of the agent this is at least; the store may know of a later one.
+        store: what it must not forget; None forgets all.
+        snapshot_every: rounds between two snapshots, for protocols that offer them.
 
     Attributes:
         state: ``joining`` until all neighbours have said hello, ``playing``, ``lingering`` while some
             neighbour may still need the last message, ``gone``.
-        round: the current round, from 0.
-        kind: which protocol is being spoken.
-        result: what the protocol returned; None before.
+        incarnation: which life of the agent this is.
+        conversation: the protocol under way: its round, words and result.
         first_round_at: when round 0 was complete, in the clock's seconds; None before.
         rejected: what was dropped, by kind.
         sent, sent_bytes: publishes of rounds, first copies only.
         received, received_bytes: messages of rounds from neighbours, first copies only.
         resent: further copies published.
+        not_durable: why the store no longer keeps its promise; None while it does.
     """
 
     def __init__(
         self,
         part: Part,
-        protocol: Protocol,
+        factory: Factory,
         publish: Publish,
         clock: Callable[[], float],
         nonce: str,
         incarnation: int = 0,
+        store: Store | None = None,
+        snapshot_every: int = SNAPSHOT_EVERY,
     ) -> None:
         self.id: AgentId = part.agent
         self.run = part.run
         self.state = JOINING
-        self.round = 0
-        self.kind = ""
-        self.result: Any = None
         self.first_round_at: float | None = None
         self.rejected: Counter[str] = Counter()
         self.sent = self.sent_bytes = self.received = self.received_bytes = self.resent = 0
-        self.telemetry = Telemetry(part.run, part.agent, incarnation, part.record_every)
+        self.not_durable: str | None = None
 
-        self._protocol, self._publish, self._clock = protocol, publish, clock
-        self._nonce, self._incarnation, self._digest = nonce, incarnation, part.digest()
-        self._prefix = codec.Prefix(part.run, part.agent, incarnation)
-        self._hears = tuple(sorted(part.hears))
-        self._peers = tuple(sorted({*part.hears, *part.heard_by}))
-        self._listeners = frozenset(part.heard_by)
-        self._pulsed = tuple(j for j in self._hears if j not in self._listeners)
-        self._to = {j: topics.to(part.run, part.agent, j) for j in self._peers}
-        self._say_topic = topics.say(part.run, part.agent)
+        self._factory, self._publish, self._clock = factory, publish, clock
+        self._nonce, self._digest = nonce, part.digest()
+        self._store, self._snapshot_every = store, snapshot_every
+        self.incarnation, left = self._remember(incarnation)
+        # A later life without a memory: the others have gone on, and only a new epoch brings all together.
+        self._amnesic = self.incarnation > 0 and left is None
+        self._links = Links(part, self.incarnation)
+        self._peers = self._links.peers
         self._status_topic = topics.status(part.run, part.agent)
+        self.telemetry = Telemetry(part.run, part.agent, self.incarnation, part.record_every)
 
         self._lives = dict.fromkeys(self._peers, 0)
-        self._now: dict[AgentId, Message] = {}
-        self._next: dict[AgentId, Message] = {}
-        self._accepts: Callable[[Any], bool] | None = None
-        self._kept: list[list[tuple[str, bytes]]] = []  # what was published in the last two rounds
+        self._epochs = dict.fromkeys(self._peers, 0)
         self._greeted: set[AgentId] = set()
         self._done: set[AgentId] = set()
         self._echoed = False
-        self._round_time = 0.0
-        self._late = False
-        self._round_start = clock()
-        self._rto = RTO_START
-        self._resend_at = self._round_start + RTO_START
         self._linger_until = float("inf")
-        self._jitter = random.Random(f"{part.run}/{part.agent}")
+        self._pacer = Pacer(f"{part.run}/{part.agent}", clock())
+        self._now: dict[AgentId, Message] = {}
+        self._next: dict[AgentId, Message] = {}
+        epoch = left.epoch if left is not None else 0
+        self.conversation = Conversation(self.id, self._links, factory, epoch, left)
+
+    # -- what it is doing ----------------------------------------------------------------------------
+
+    @property
+    def round(self) -> int:
+        """The current round, from 0."""
+        return self.conversation.round
+
+    @property
+    def epoch(self) -> int:
+        """The computation this is; grows when an agent has lost its memory."""
+        return self.conversation.epoch
+
+    @property
+    def kind(self) -> str:
+        """Which protocol is being spoken."""
+        return self.conversation.kind
+
+    @property
+    def result(self) -> Any:
+        """What the protocol returned; None before."""
+        return self.conversation.result
+
+    # -- memory --------------------------------------------------------------------------------------
+
+    def _remember(self, incarnation: int) -> tuple[int, Saved | None]:
+        if self._store is None:
+            return incarnation, None
+        last, left = self._store.load()
+        life = max(incarnation, last + 1)
+        self._durably(lambda store: store.begin(life))
+        if not life:
+            # Now, and not when the first word is said: a later life must be able to tell that nothing
+            # had been said from having forgotten it.
+            self._durably(lambda store: store.reset(Saved()))
+        return life, left
+
+    def _durably(self, action: Callable[[Store], None]) -> None:
+        """Do something with the store; if that fails, say so and promise nothing more."""
+        if self._store is None or self.not_durable is not None:
+            return
+        try:
+            action(self._store)
+        except OSError as error:
+            self.not_durable = f"agent {self.id} is no longer durable: {error.strerror or error}"
 
     # -- what to subscribe to, and hello -------------------------------------------------------------
 
@@ -142,17 +175,24 @@ class Agent:
         for j in self._peers:
             wanted[topics.status(self.run, j)] = j
             wanted[topics.to(self.run, j, self.id)] = j
-        for j in self._hears:
+        for j in self._links.hears:
             wanted[topics.say(self.run, j)] = j
         return wanted
 
     def hello(self) -> None:
-        """Tell the neighbours that this agent listens. To be called once all subscriptions are acknowledged:
-        whoever has heard the hello may send its first message at once."""
-        self._publish(self._status_topic, self._status("up"), retain=True)
+        """Tell the neighbours that this agent listens. To be called once all subscriptions are acknowledged,
+        at the start and whenever the connection was made anew: whoever has heard it may send at once."""
+        self._tell({JOINING: JOIN, PLAYING: UP, LINGERING: DONE, GONE: LEFT}[self.state])
 
-    def _status(self, state: str) -> bytes:
-        return status_payload(state, self._digest, self._nonce, self._incarnation)
+    def will(self) -> bytes:
+        """The last will: what the broker is to publish as this agent's status if the connection breaks."""
+        return self._status(DOWN).pack()
+
+    def _tell(self, state: str) -> None:
+        self._publish(self._status_topic, self._status(state).pack(), retain=True)
+
+    def _status(self, state: str) -> Status:
+        return Status(state, self.incarnation, self.epoch, self._digest, self._nonce)
 
     # -- what arrives --------------------------------------------------------------------------------
 
@@ -170,49 +210,55 @@ class Agent:
         if not payload:
             return  # a retained status was cleared
         try:
-            status = codec.unpack(payload)
+            heard = status.read(payload)
         except Malformed as error:
             return self.reject(error.kind)
-        match status:
-            case {"inc": int(life), "state": str(state), "nonce": str(nonce), "digest": str(digest)}:
-                pass
-            case _:
-                return self.reject("status")
         if src == self.id:
-            self._own_status(life, state, nonce)
+            self._own_status(heard)
         elif src in self._lives:
-            self._peer_status(src, state, digest)
+            self._peer_status(src, heard)
         else:
             self.reject("stranger")
 
-    def _own_status(self, life: int, state: str, nonce: str) -> None:
-        if nonce == self._nonce:
+    def _own_status(self, heard: Status) -> None:
+        if heard.nonce == self._nonce:
             self._echoed = True
             self._start_when_ready()
-        elif life >= self._incarnation and state == "up":
+        elif heard.incarnation >= self.incarnation and heard.state in (JOIN, UP):
             if not self._echoed:
                 raise DuplicateAgent(
                     f"agent {self.id}: another process already plays this agent in run {self.run} "
-                    f"(incarnation {life}); this one leaves"
+                    f"(incarnation {heard.incarnation}); this one leaves"
                 )
             # Somebody else claims this id after us. It will leave; our hello must stand.
             self.reject("impostor")
             self.hello()
+        elif heard.state == DOWN and self._echoed:
+            # The broker noticed the end of our last connection only now; we are back already.
+            self.hello()
 
-    def _peer_status(self, src: AgentId, state: str, digest: str) -> None:
-        if digest != self._digest:
+    def _peer_status(self, src: AgentId, heard: Status) -> None:
+        if heard.digest != self._digest:
             raise ContractMismatch(
                 f"agent {self.id}: neighbour {src} plays by other rules "
-                f"(digest {digest[:32]}, expected {self._digest})"
+                f"(digest {heard.digest[:32]}, expected {self._digest})"
             )
-        if state == "done" and self.state is GONE:
-            # It still waits for my goodbye: the network must have lost it.
-            self._publish(self._status_topic, self._status("gone"), retain=True)
-        if state in ("done", "gone"):
+        if heard.incarnation < self._lives[src]:
+            return self.reject("stale-incarnation")
+        self._lives[src] = heard.incarnation
+        self._epochs[src] = max(self._epochs[src], heard.epoch)
+        if heard.state == DOWN:
+            return
+        if heard.epoch > self.epoch and not self._amnesic:
+            self._jump(heard.epoch)
+        if heard.state in (DONE, LEFT) and heard.epoch == self.epoch:
+            if heard.state == DONE and self.state is GONE:
+                self._tell(LEFT)  # it still waits for my goodbye: the network must have lost it
             self._done.add(src)
-        if state in ("up", "done", "gone"):
-            self._greeted.add(src)
-            self._start_when_ready()
+        if heard.state == JOIN and self.state is not JOINING:
+            self.hello()  # it may have missed mine
+        self._greeted.add(src)
+        self._start_when_ready()
         self._leave_when_acknowledged()
 
     def receive(self, message: Message) -> None:
@@ -232,124 +278,133 @@ class Agent:
             if message.incarnation < life:
                 return self.reject("stale-incarnation")
             self._lives[src] = message.incarnation
-        if message.epoch:
-            return self.reject("epoch")
-        if message.round == self.round:
+        now = self.conversation
+        if message.epoch != now.epoch:
+            if message.epoch < now.epoch:
+                return self.reject("stale-epoch")
+            self._epochs[src] = message.epoch
+            if self._amnesic:
+                return self.reject("stale-epoch")  # the epoch that is about to be opened is newer still
+            self._jump(message.epoch)
+            now = self.conversation
+        if message.round == now.round:
             slot = self._now
-        elif message.round == self.round + 1:
+        elif message.round == now.round + 1:
             slot = self._next
+        elif message.round < now.round:
+            return self.reject("duplicate")
         else:
-            return self.reject("duplicate" if message.round < self.round else "ahead")
+            self.reject("ahead")
+            if self.incarnation and self.state is PLAYING:
+                # My memory is older than what I said before I lost it: nobody keeps what I would need.
+                self._open_epoch()
+            return
         if src in slot:
             return self.reject("duplicate")
         slot[src] = message
         if slot is self._now and len(slot) == len(self._lives):
             self._advance()
 
+    # -- epochs --------------------------------------------------------------------------------------
+
+    def _open_epoch(self) -> None:
+        """Make everybody start again: nobody has what this agent would need to go on."""
+        self._jump(1 + max(self.epoch, *self._epochs.values()))
+
+    def _jump(self, epoch: int) -> None:
+        """Drop the computation and start again from the inputs, in a newer epoch."""
+        if self.state is GONE:
+            return  # the result stands; the same inputs would give the same one
+        self.conversation.close()
+        self.conversation = Conversation(self.id, self._links, self._factory, epoch)
+        self._durably(lambda store: store.reset(Saved(epoch)))
+        self._now, self._next = {}, {}
+        self._done.clear()
+        if self.state is not JOINING:
+            self.state = PLAYING
+            self._hear_first()
+            self.hello()
+
     # -- rounds --------------------------------------------------------------------------------------
 
     def _start_when_ready(self) -> None:
-        if self.state is JOINING and self._echoed and len(self._greeted) == len(self._peers):
-            self.state = PLAYING
-            self._step(None)
-            self._advance()
+        if self.state is not JOINING or not self._echoed or len(self._greeted) < len(self._peers):
+            return
+        if self._amnesic:
+            self._amnesic = False
+            self._open_epoch()
+        self.state = PLAYING
+        self._tell(UP)
+        if self.conversation.saying is None:
+            self._hear_first()
+        else:  # back from the store: what was said last may never have left
+            self._pacer.restart(self._clock())
+            self._resend()
+            if self.conversation.finished:
+                self._finish()
+        self._advance()
+
+    def _hear_first(self) -> None:
+        """Start the protocol and say the first word of the computation."""
+        self.conversation.hear(None)
+        self._speak()
 
     def _advance(self) -> None:
         """Go on for as long as rounds are complete."""
         while self.state is PLAYING and len(self._now) == len(self._lives) and self._all_accepted():
             now = self._now
-            heard = Heard(
-                {j: now[j].body for j in self._hears},
-                {j: told for j in self._hears if (told := now[j].told) is not None},
-            )
+            if self._store is not None:
+                heard = payloads_of(now, self._peers)
+                self._durably(lambda store: store.append(heard))  # noqa: B023 - called at once
             self.received += len(now)
-            self.received_bytes += sum(message.size for message in now.values())
+            self.received_bytes += sum([len(message.raw) for message in now.values()])
             self._now, self._next = self._next, {}
-            self._step(heard)
+            if not self.conversation.hear(now):
+                return self._finish()
+            self._speak()
+            if self._store is not None and (saved := self.conversation.snapshot(self._snapshot_every)):
+                self._durably(lambda store: store.reset(saved))
 
     def _all_accepted(self) -> bool:
         """Drop what the protocol cannot read; the neighbour's copy of it, resent, may be better."""
-        for j, message in list(self._now.items()):
-            if message.kind != self.kind:
+        kind = self.conversation.kind
+        for j, message in self._now.items():
+            if message.kind != kind:
                 raise Misaligned(
                     f"agent {self.id}, round {self.round}: neighbour {j} speaks {message.kind[:64]!r}, "
-                    f"expected {self.kind!r}"
+                    f"expected {kind!r}"
                 )
-        if self._accepts is not None:
-            for j in self._hears:
-                if not self._accepts(self._now[j].body):
+        saying = self.conversation.saying
+        if saying is not None and saying.accepts is not None:
+            for j in self._links.hears:
+                if not saying.accepts(self._now[j].body):
                     del self._now[j]
                     self.reject("body")
         return len(self._now) == len(self._lives)
 
-    def _step(self, heard: Heard | None) -> None:
-        try:
-            say = next(self._protocol) if heard is None else self._protocol.send(heard)
-        except StopIteration as stop:
-            return self._finish(stop.value)
-        except AgentError:
-            raise
-        except Exception as error:
-            # The protocol is the user's code: whatever it raises ends this agent, named.
-            raise AgentError(
-                f"agent {self.id}, round {self.round} ({self.kind}): {type(error).__name__}: {error}"
-            ) from error
-        now = self._clock()
-        if heard is not None:
-            self.round += 1
-            if self.round == 1:
+    def _speak(self) -> None:
+        """Publish what was just said."""
+        now, conversation = self._clock(), self.conversation
+        if conversation.round:
+            self._pacer.round_complete(now)
+            if self.first_round_at is None:
                 self.first_round_at = now
-            if not self._late:  # a round that needed copies says nothing about the network's own speed
-                took = now - self._round_start
-                self._round_time += 0.1 * (took - self._round_time) if self._round_time else took
-        self._late = False
-        self._round_start = now
-        self._rto = (
-            min(max(RTO_FLOOR, 4.0 * self._round_time), RTO_CEILING) if self._round_time else RTO_START
-        )
-        self._resend_at = now + self._rto
-        self.kind, self._accepts = say.kind, say.accepts
-        if say.record is not None:
-            self.telemetry.add(max(self.round - 1, 0), say.record)
-        outgoing = self._outgoing(say)
-        for topic, payload in outgoing:
+        else:
+            self._pacer.restart(now)
+        for topic, payload in conversation.kept[-1]:
             self._publish(topic, payload)
             self.sent_bytes += len(payload)
-        self.sent += len(outgoing)
-        self._kept = [*self._kept[-1:], outgoing]
+        self.sent += len(conversation.kept[-1])
+        if conversation.saying is not None and (record := conversation.saying.record) is not None:
+            self.telemetry.add(max(conversation.round - 1, 0), record)
 
-    def _outgoing(self, say: Say) -> list[tuple[str, bytes]]:
-        """This round's messages: one broadcast, or one a neighbour if some of it is private."""
-        encode = codec.encode
-        if say.to:
-            return [
-                (
-                    self._to[j],
-                    encode(
-                        self._prefix,
-                        0,
-                        self.round,
-                        say.kind,
-                        say.body if j in self._listeners else None,
-                        say.to.get(j),
-                    ),
-                )
-                for j in self._peers
-            ]
-        outgoing = []
-        if self._listeners:
-            outgoing.append((self._say_topic, encode(self._prefix, 0, self.round, say.kind, say.body)))
-        if self._pulsed:
-            pulse = encode(self._prefix, 0, self.round, say.kind, None)
-            outgoing.extend((self._to[j], pulse) for j in self._pulsed)
-        return outgoing
-
-    def _finish(self, result: Any) -> None:
-        self.result, self.state = result, LINGERING
+    def _finish(self) -> None:
+        self.state = LINGERING
         # Says that the last round is complete here, which acknowledges the neighbours' last messages.
-        self._publish(self._status_topic, self._status("done"), retain=True)
-        self._rto, now = RTO_START, self._clock()
-        self._resend_at, self._linger_until = now + RTO_START, now + LINGER
+        self._tell(DONE)
+        now = self._clock()
+        self._pacer.restart(now)
+        self._linger_until = now + LINGER
         self._leave_when_acknowledged()
 
     def _leave_when_acknowledged(self) -> None:
@@ -358,36 +413,35 @@ class Agent:
 
     def _leave(self) -> None:
         self.state = GONE
-        self._publish(self._status_topic, self._status("gone"), retain=True)
+        self._tell(LEFT)
 
     # -- time ----------------------------------------------------------------------------------------
 
     @property
     def deadline(self) -> float:
         """When ``tick`` has something to do unless a round completes before; in the clock's seconds."""
-        return self._resend_at
+        return self._pacer.deadline
 
     def tick(self, now: float) -> None:
         """Resend the last two rounds' messages if a neighbour has kept us waiting for too long."""
-        if now < self._resend_at or self.state is GONE:
+        if now < self._pacer.deadline or self.state is GONE:
             return
-        self._late = True
-        self._rto = min(2.0 * self._rto, RTO_CEILING)
-        self._resend_at = now + self._rto * (1.0 + RTO_JITTER * self._jitter.uniform(-1.0, 1.0))
-        if self.state is JOINING or (self.state is PLAYING and not self.round):
-            # A neighbour that missed the hello has not started, so it has sent no message that would
-            # have let this agent leave round 0.
+        self._pacer.back_off(now)
+        if self.state is LINGERING and now >= self._linger_until:
+            return self._leave()
+        if self.state is not PLAYING or not self.round:
+            # A neighbour that missed the hello has not started, so it has sent no message that would have
+            # let this agent leave round 0; one that missed the goodbye waits for it.
             self.hello()
-        elif self.state is LINGERING:
-            if now >= self._linger_until:
-                return self._leave()
-            self._publish(self._status_topic, self._status("done"), retain=True)
-        for outgoing in self._kept:
+        self._resend()
+
+    def _resend(self) -> None:
+        for outgoing in self.conversation.kept:
             for topic, payload in outgoing:
                 self._publish(topic, payload)
             self.resent += len(outgoing)
 
-    def waiting_for(self) -> tuple[AgentId, ...]:
+    def waiting_for(self) -> Sequence[AgentId]:
         """The neighbours whose hello, message or goodbye is awaited."""
         seen: Set[AgentId] = {
             JOINING: self._greeted,

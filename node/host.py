@@ -18,12 +18,13 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from broker import topics
 from broker.mqtt import make_transport
 from broker.transport import Address, BrokerError, Transport, Will
-from node.agent import GONE, LINGERING, Agent, status_payload
+from node.agent import GONE, LINGERING, Agent
 from node.errors import AgentError
 from node.part import Part
 from node.protocol import Protocol
@@ -41,8 +42,9 @@ TELEMETRY_ROWS = 64
 # A start message carries every part of a host's agents: 10,000 of them fit.
 LINE_LIMIT = 64 * 1024 * 1024
 
-ProtocolOf = Callable[[Part], Protocol]
-# The protocol of a run, as ``module:function`` taking a Part, unless the start message names another one.
+ProtocolOf = Callable[[Part, Any], Protocol]
+# The protocol of a run, as ``module:function`` taking a Part and a snapshot or None, unless the start message
+# names another one.
 PROTOCOL = "node.protocols.allocate:allocate"
 
 
@@ -95,13 +97,11 @@ class Host:
                 self._fail(BrokerError(f"agent {agents[0].id}: lost the broker: {reason}"))
 
         nonces = [secrets.token_hex(8) for _ in parts]
-        will = None
-        if len(parts) == 1:  # a connection has one will; only alone behind it can an agent have its own
-            payload = status_payload("down", parts[0].digest(), nonces[0])
-            will = Will(topics.status(run, parts[0].agent), payload)
-        transport = make_transport(self._client, address, access["client_id"], deliver, lost, will)
+        transport = make_transport(self._client, address, access["client_id"], deliver, lost)
         for part, nonce in zip(parts, nonces, strict=True):
-            agents.append(Agent(part, protocol_of(part), transport.publish, time.monotonic, nonce))
+            agents.append(Agent(part, partial(protocol_of, part), transport.publish, time.monotonic, nonce))
+        if len(agents) == 1:  # a connection has one will; only alone behind it can an agent have its own
+            transport.will = Will(topics.status(run, parts[0].agent), agents[0].will())
         switchboard = Switchboard(run, agents)
         self._transports.append(transport)
         self._switchboards.append(switchboard)

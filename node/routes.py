@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,6 +34,25 @@ class Routes:
     hop: Mapping[AgentId, AgentId]
     echo: int
     diameter: int
+
+    def pack(self) -> tuple[Any, ...]:
+        """As plain values; ``unpack`` is the inverse."""
+        distances = tuple(self.distance[r] for r in self.agents)
+        hops = tuple(self.hop[r] for r in self.agents)
+        return (self.me, self.agents, distances, hops, self.echo, self.diameter)
+
+    @classmethod
+    def unpack(cls, values: tuple[Any, ...]) -> Routes:
+        """Inverse of ``pack``."""
+        me, agents, distances, hops, echo, diameter = values
+        return cls(
+            me,
+            agents,
+            dict(zip(agents, distances, strict=True)),
+            dict(zip(agents, hops, strict=True)),
+            echo,
+            diameter,
+        )
 
     def exponents(self) -> Vector:
         """e(i, r) = max(1, d(i,r) - 1) for every other agent r, shape (N-1,), in the order of ``agents``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from broker import topics
@@ -67,7 +68,7 @@ def run_virtual(
     clients = {}
     for k, (name, part) in enumerate(sorted(parts.items())):
         client = clients[name] = network.connect(name, lambda topic, payload: None)
-        agent = agents[name] = Agent(part, allocate(part), client.publish, network.clock, nonce=name)
+        agent = agents[name] = Agent(part, partial(allocate, part), client.publish, network.clock, nonce=name)
         switchboard = Switchboard(part.run, [agent])
         client.on_message = switchboard.deliver
         client.subscribe(switchboard.topics())

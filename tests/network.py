@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+from broker import topics
+from broker.transport import Will
 from broker.virtual import Fate, VirtualNetwork
 from node import lockstep
 from node.agent import GONE, Agent
 from node.part import Part
-from node.protocol import Protocol
+from node.protocol import Factory, Protocol
 from node.switchboard import Switchboard
 
 Make = Callable[[Part], Protocol]
@@ -37,6 +40,12 @@ def both_ways(edges: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     return [*edges, *((b, a) for a, b in edges)]
 
 
+def make_fresh(make: Make, part: Part, resume: Any = None) -> Protocol:
+    """A factory of protocols without snapshots: they are replayed from the start."""
+    assert resume is None
+    return make(part)
+
+
 class Net:
     """Drivers of all parts, wired to one virtual network."""
 
@@ -47,25 +56,37 @@ class Net:
         self.agents: dict[str, Agent] = {}
         self.clients = {}
         for name, part in parts.items():
-            self.add(name, part, make(part))
+            self.add(name, part, partial(make_fresh, make, part))
 
-    def add(self, name: str, part: Part, protocol: Protocol, hello_after: float = 0.01) -> Agent:
+    def add(self, name: str, part: Part, factory: Factory, hello_after: float = 0.01, **how: Any) -> Agent:
         """Connect one agent; its name may differ from its id."""
         client = self.clients[name] = self.network.connect(name, lambda topic, payload: None)
         agent = self.agents[name] = Agent(
-            part, protocol, client.publish, self.network.clock, nonce=f"process of {name}"
+            part,
+            factory,
+            client.publish,
+            self.network.clock,
+            nonce=f"process of {name}",
+            **how,
         )
         switchboard = Switchboard(part.run, [agent])
         client.on_message = switchboard.deliver
+        client.will = Will(topics.status(part.run, part.agent), agent.will())
         client.subscribe(switchboard.topics())
         self.network.call_later(hello_after, agent.hello)
 
         def beat() -> None:
-            agent.tick(self.network.now)
-            self.network.call_later(0.05, beat)
+            if client.connected:
+                agent.tick(self.network.now)
+                self.network.call_later(0.05, beat)
 
         beat()
         return agent
+
+    def crash(self, name: str) -> None:
+        """Kill an agent's process: it says nothing more; its will is published."""
+        self.clients[name].abort()
+        del self.agents[name]
 
     def run(self, limit: float = 10_000.0) -> dict[str, Any]:
         """Until every agent has left; their results."""

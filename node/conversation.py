@@ -1,0 +1,173 @@
+"""One computation of one protocol: what round it is in, and what was said in it and in the round before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from broker import codec, topics
+from node.errors import AgentError
+from node.protocol import Factory, Heard, Protocol, Say
+from node.store import Saved
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broker.codec import Message
+    from node.part import AgentId, Part
+
+Outgoing = list[tuple[str, bytes]]
+
+
+class Links:
+    """The topics of one agent's links, and how its words are spread over them.
+
+    Args:
+        part: id, run and neighbours.
+        incarnation: the life that speaks.
+
+    Attributes:
+        hears: the agents it listens to, ascending.
+        peers: these and the agents that listen to it, ascending.
+    """
+
+    def __init__(self, part: Part, incarnation: int) -> None:
+        self.hears = tuple(sorted(part.hears))
+        self.peers = tuple(sorted({*part.hears, *part.heard_by}))
+        self._listeners = frozenset(part.heard_by)
+        self._pulsed = tuple(j for j in self.hears if j not in self._listeners)
+        self._to = {j: topics.to(part.run, part.agent, j) for j in self.peers}
+        self._say = topics.say(part.run, part.agent)
+        self._prefix = codec.Prefix(part.run, part.agent, incarnation)
+
+    def outgoing(self, say: Say, epoch: int, round_: int) -> Outgoing:
+        """A round's messages: one broadcast, or one a neighbour if some of it is private."""
+
+        def encode(body: Any, told: Any = None) -> bytes:
+            return codec.encode(self._prefix, epoch, round_, say.kind, body, told)
+
+        if say.to:
+            return [
+                (self._to[j], encode(say.body if j in self._listeners else None, say.to.get(j)))
+                for j in self.peers
+            ]
+        messages = []
+        if self._listeners:
+            messages.append((self._say, encode(say.body)))
+        if self._pulsed:
+            pulse = encode(None)
+            messages.extend((self._to[j], pulse) for j in self._pulsed)
+        return messages
+
+
+class Conversation:
+    """A protocol under way. Knows rounds and words; publishes nothing.
+
+    Args:
+        agent: whose it is, for errors.
+        links: where words go.
+        factory: makes the protocol.
+        epoch: which computation of the run this is.
+        left: what a store gave back, to go on from there; None: from the start.
+
+    Attributes:
+        round: the current round, from 0.
+        saying: what is said in it; None before the protocol has started.
+        result: what the protocol returned.
+        finished: whether it has.
+        kept: the messages of the last two rounds, newest last.
+        replayed: rounds gone through again on the way here.
+    """
+
+    def __init__(
+        self, agent: AgentId, links: Links, factory: Factory, epoch: int, left: Saved | None = None
+    ) -> None:
+        self.epoch, self.round, self.replayed = epoch, 0, 0
+        self.saying: Say | None = None
+        self.result: Any = None
+        self.finished = False
+        self.kept: list[Outgoing] = []
+        self._agent, self._links = agent, links
+        self._previous: Say | None = None
+        self._saved_round = 0
+        snapshot = None if left is None or left.snapshot is None else codec.unpack(left.snapshot)
+        self._protocol: Protocol = factory(snapshot)
+        if left is not None:
+            self._replay(left)
+
+    @property
+    def kind(self) -> str:
+        """Which protocol is being spoken."""
+        return self.saying.kind if self.saying is not None else ""
+
+    def hear(self, messages: dict[AgentId, Message] | None) -> bool:
+        """Let the protocol go on; None starts it.
+
+        Returns:
+            Whether it said something; otherwise it has finished.
+        Raises:
+            AgentError: whatever the protocol raised, with agent and round.
+        """
+        try:
+            if messages is None:
+                say = next(self._protocol)
+            else:
+                hears = self._links.hears
+                say = self._protocol.send(
+                    Heard(
+                        {j: messages[j].body for j in hears},
+                        {j: told for j in hears if (told := messages[j].told) is not None},
+                    )
+                )
+                self.round += 1
+        except StopIteration as stop:
+            self.result, self.finished = stop.value, True
+            return False
+        except AgentError:
+            raise
+        except Exception as error:
+            # The protocol is the user's code: whatever it raises ends this agent, named.
+            raise AgentError(
+                f"agent {self._agent}, round {self.round} ({self.kind}): {type(error).__name__}: {error}"
+            ) from error
+        self._previous, self.saying = self.saying, say
+        self.kept = [*self.kept[-1:], self._links.outgoing(say, self.epoch, self.round)]
+        return True
+
+    def snapshot(self, every: int) -> Saved | None:
+        """What a store needs to resume here, if so many rounds have passed since the last one.
+
+        Only a snapshot of the outermost generator describes everything; one that came up through ``yield
+        from`` leaves out the variables of its callers, and without any the log alone is as correct.
+        """
+        say, previous = self.saying, self._previous
+        if (
+            say is None
+            or say.snapshot is None
+            or self.round - self._saved_round < every
+            or getattr(self._protocol, "gi_yieldfrom", None) is not None
+        ):
+            return None
+        self._saved_round = self.round
+        words = None if previous is None else codec.pack((previous.kind, previous.body, dict(previous.to)))
+        return Saved(self.epoch, self.round, codec.pack(say.snapshot), words)
+
+    def close(self) -> None:
+        """End the protocol."""
+        self._protocol.close()
+
+    def _replay(self, left: Saved) -> None:
+        self.round = self._saved_round = left.round
+        if left.previous is not None:
+            kind, body, to = codec.unpack(left.previous)
+            self._previous = Say(body, to=to, kind=kind)
+            self.kept = [self._links.outgoing(self._previous, self.epoch, self.round - 1)]
+        self.hear(None)
+        for payloads in left.log:
+            messages = [codec.decode(payload) for payload in payloads]
+            self.hear({message.src: message for message in messages})
+            self.replayed += 1
+
+
+def payloads_of(messages: dict[AgentId, Message], peers: Sequence[AgentId]) -> list[bytes]:
+    """A round's messages as they came, for the log."""
+    return [messages[j].raw for j in peers]

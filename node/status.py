@@ -1,0 +1,53 @@
+"""An agent's status: the retained message by which neighbours know that it is there."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from broker import codec
+from broker.codec import Malformed
+
+JOIN, UP, DONE, LEFT, DOWN = "join", "up", "done", "gone", "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the topic ``<run>/<agent>/status`` holds.
+
+    Attributes:
+        state: ``join``: subscribed, and asks for the status of its neighbours; ``up``: plays; ``done``: the last round is complete, goodbyes are awaited; ``gone``:
+            left; ``down``: the last will, published by the broker when the connection was lost.
+        incarnation: the agent's life, growing at each restart.
+        epoch: the computation it takes part in.
+        digest: of the public rules it plays by.
+        nonce: of its process; tells two processes apart that claim the same id.
+    """
+
+    state: str
+    incarnation: int
+    epoch: int
+    digest: str
+    nonce: str
+
+    def pack(self) -> bytes:
+        """As bytes; ``read`` is the inverse."""
+        return codec.pack(asdict(self))
+
+
+def read(payload: bytes) -> Status:
+    """Read a status.
+
+    Raises:
+        Malformed: and nothing else, whatever the bytes are; kind ``status`` if they are not of this form.
+    """
+    match codec.unpack(payload):
+        case {
+            "state": ("join" | "up" | "done" | "gone" | "down") as state,
+            "incarnation": int(incarnation),
+            "epoch": int(epoch),
+            "digest": str(digest),
+            "nonce": str(nonce),
+        } if incarnation >= 0 and epoch >= 0:
+            return Status(state, incarnation, epoch, digest, nonce)
+        case other:
+            raise Malformed("status", f"not a status: {other!r:.200}")
