@@ -97,6 +97,16 @@ class EmbeddedBroker:
         if self._run is not None:
             await self._run.end()
 
+    async def restart(self) -> Address:
+        """Start it again after it has ended, on the same port and for the same users, its memory empty.
+
+        Raises:
+            BrokerError: as ``start``.
+        """
+        self._port = self.address.port
+        await self.stop()
+        return await self.start()
+
     async def wait_ended(self) -> str:
         """Wait until the server has ended, for whatever reason; return the reason."""
         await asyncio.wait(

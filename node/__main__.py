@@ -1,9 +1,9 @@
 """``python -m node CONTROL FD...``: the process from which the hosts of a run are forked.
 
-It imports what every agent needs once, forks one host per descriptor in milliseconds each, and then only
-watches: it reports each exit on CONTROL as a line of JSON and, when CONTROL closes because the runner has
-gone, ends every host by its process id. It holds no part of any agent: those go from the runner to the
-hosts' own sockets, which it hands on unread.
+It imports what every agent needs once, forks one host per descriptor in milliseconds each, and then watches:
+it reports each exit on CONTROL as a line of JSON, forks a host again when CONTROL brings its number with a
+new descriptor and, when CONTROL closes because the runner has gone, ends every host by its process id. It
+holds no part of any agent: those go from the runner to the hosts' own sockets, which it hands on unread.
 """
 
 from __future__ import annotations
@@ -36,36 +36,44 @@ def main(control_fd: int, host_fds: list[int]) -> int:
     os.set_blocking(wake, False)
     os.set_blocking(waker, False)
     children: dict[int, int] = {}
-    for index, fd in enumerate(host_fds):
+    waiting = dict(enumerate(host_fds))
+
+    def fork(index: int) -> None:
+        fd = waiting.pop(index)
         pid = os.fork()
         if pid == 0:
-            os.close(wake)
-            os.close(waker)
-            control.close()
-            for other in host_fds[index + 1 :]:
+            for other in (wake, waker, *waiting.values()):
                 os.close(other)
+            control.close()
             os._exit(_be_host(host.main, fd))
         os.close(fd)
         children[pid] = index
         _tell(control, {"type": "forked", "host": index, "pid": pid})
+
+    for index in list(waiting):
+        fork(index)
     signal.set_wakeup_fd(waker)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.signal(signal.SIGTERM, lambda number, frame: control.shutdown(socket.SHUT_RD))
-    while children:
+    while True:
         # A child may have ended before the handler was there, so look first and wait afterwards.
         _reap(children, control)
-        if not children:
-            break
         ready, _, _ = select.select([control.fileno(), wake], [], [], 1.0)
         if wake in ready:
             os.read(wake, 4096)
-        if control.fileno() in ready and _closed(control):
-            _end(children, control)
-    return 0
+        if control.fileno() in ready:
+            indices, fds = _asked(control)
+            if not indices:
+                return _end(children, control)
+            waiting.update(zip(indices, fds, strict=True))
+            for index in indices:
+                fork(index)
 
 
 def _be_host(play: Callable[[socket.socket], int], fd: int) -> int:
-    # Ctrl-C in a terminal is the runner's to handle; it closes our socket, which ends us in good order.
+    # The fork server's handlers are not the host's. Ctrl-C in a terminal is the runner's to handle; it closes our socket, which ends us in good order.
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
@@ -93,7 +101,7 @@ def _reap(children: dict[int, int], control: socket.socket) -> None:
         )
 
 
-def _end(children: dict[int, int], control: socket.socket) -> None:
+def _end(children: dict[int, int], control: socket.socket) -> int:
     """The runner has gone: the hosts have seen it too and are leaving; make sure of it."""
     deadline = time.monotonic() + GRACE
     while children and time.monotonic() < deadline:
@@ -104,13 +112,16 @@ def _end(children: dict[int, int], control: socket.socket) -> None:
     while children:
         _reap(children, control)
         time.sleep(0.005)
+    return 0
 
 
-def _closed(control: socket.socket) -> bool:
+def _asked(control: socket.socket) -> tuple[list[int], list[int]]:
+    """The hosts to fork again and their descriptors; none if the runner has gone."""
     try:
-        return not control.recv(4096)
+        data, fds, _, _ = socket.recv_fds(control, 4096, 64)
     except ConnectionError:
-        return True
+        return [], []
+    return [int(line) for line in data.split()], list(fds)
 
 
 def _tell(control: socket.socket, message: dict[str, object]) -> None:

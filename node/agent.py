@@ -180,9 +180,16 @@ class Agent:
         return wanted
 
     def hello(self) -> None:
-        """Tell the neighbours that this agent listens. To be called once all subscriptions are acknowledged,
-        at the start and whenever the connection was made anew: whoever has heard it may send at once."""
+        """Tell the neighbours that this agent listens. To be called once all subscriptions are acknowledged:
+        whoever has heard it may send at once."""
         self._tell({JOINING: JOIN, PLAYING: UP, LINGERING: DONE, GONE: LEFT}[self.state])
+
+    def reconnected(self) -> None:
+        """The connection is there, for the first time or again: say hello, and what may have been lost."""
+        self.hello()
+        self._pacer.restart(self._clock())
+        if self.state is not JOINING:
+            self._resend()
 
     def will(self) -> bytes:
         """The last will: what the broker is to publish as this agent's status if the connection breaks."""

@@ -19,15 +19,17 @@ import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from broker import topics
-from broker.mqtt import make_transport
-from broker.transport import Address, BrokerError, Transport, Will
+from broker.transport import Address, Will
 from node.agent import GONE, LINGERING, Agent
+from node.connection import Connection
 from node.errors import AgentError
 from node.part import Part
 from node.protocol import Protocol
+from node.store import DiskStore
 from node.switchboard import Switchboard
 
 if TYPE_CHECKING:
@@ -54,37 +56,30 @@ class Host:
     Args:
         start: the ``start`` message (see ``runner.launch``): ``run``, ``client``, ``protocol``, ``broker``
             (host, port, tls), ``shared`` (user, password, client_id) or None, ``agents``: each with ``part``
-            and, unless shared, its own ``access``.
+            and, unless shared, its own ``access``; optional ``memory`` (directory, durable), and ``life``,
+            how often this host was started before.
         tell: sends one message to the runner.
     """
 
     def __init__(self, start: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
         self._tell = tell
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._broker, self._client = start["broker"], start["client"]
-        self._transports: list[Transport] = []
-        self._agents: list[Agent] = []
-        self._switchboards: list[Switchboard] = []
+        self._start = start
+        self._connections: list[tuple[Connection, Switchboard, list[Agent]]] = []
         self._reported: set[str] = set()
-        run, shared = start["run"], start["shared"]
-        protocol_of = _resolve(start["protocol"])
+        shared = start["shared"]
         parts = [(Part.from_dict(entry["part"]), entry.get("access")) for entry in start["agents"]]
         if shared is not None:
-            self._connect(run, shared, [part for part, _ in parts], protocol_of)
+            self._connect(shared, [part for part, _ in parts])
         else:
             for part, access in parts:
-                self._connect(run, access, [part], protocol_of)
+                self._connect(access, [part])
+        self._agents = [agent for _, _, agents in self._connections for agent in agents]
 
-    def _connect(self, run: str, access: dict[str, Any], parts: list[Part], protocol_of: ProtocolOf) -> None:
+    def _connect(self, access: dict[str, Any], parts: list[Part]) -> None:
         """Prepare one connection for these agents."""
-        address = Address(
-            self._broker["host"],
-            self._broker["port"],
-            access["user"],
-            access["password"],
-            self._broker["tls"],
-        )
-        agents: list[Agent] = []
+        broker, run = self._start["broker"], self._start["run"]
+        address = Address(broker["host"], broker["port"], access["user"], access["password"], broker["tls"])
 
         def deliver(topic: str, payload: bytes) -> None:
             try:
@@ -92,20 +87,35 @@ class Host:
             except AgentError as error:
                 self._fail(error)
 
-        def lost(reason: str) -> None:
-            if not all(agent.state is GONE for agent in agents):
-                self._fail(BrokerError(f"agent {agents[0].id}: lost the broker: {reason}"))
-
-        nonces = [secrets.token_hex(8) for _ in parts]
-        transport = make_transport(self._client, address, access["client_id"], deliver, lost)
-        for part, nonce in zip(parts, nonces, strict=True):
-            agents.append(Agent(part, partial(protocol_of, part), transport.publish, time.monotonic, nonce))
+        connection = Connection(self._start["client"], address, access["client_id"], deliver)
+        agents = [self._agent(part, connection) for part in parts]
         if len(agents) == 1:  # a connection has one will; only alone behind it can an agent have its own
-            transport.will = Will(topics.status(run, parts[0].agent), agents[0].will())
+            connection.will = Will(topics.status(run, parts[0].agent), agents[0].will())
         switchboard = Switchboard(run, agents)
-        self._transports.append(transport)
-        self._switchboards.append(switchboard)
-        self._agents.extend(agents)
+        self._connections.append((connection, switchboard, agents))
+
+    def _agent(self, part: Part, connection: Connection) -> Agent:
+        """The driver of one agent: new, or back from its store."""
+        memory = self._start.get("memory")
+        store: DiskStore | None = None
+        if memory is not None:
+            store = DiskStore(
+                Path(memory["directory"]) / part.agent,
+                f"{part.run}/{part.agent}/{part.digest()}",
+                sync=memory["durable"] == "round",
+            )
+        # A later life whose store is lost needs a number that still grows.
+        forgot = self._start.get("life", 0) > 0 and (store is None or store.load()[0] < 0)
+        incarnation = time.time_ns() if forgot else 0
+        return Agent(
+            part,
+            partial(_resolve(self._start["protocol"]), part),
+            connection.publish,
+            time.monotonic,
+            secrets.token_hex(8),
+            incarnation,
+            store,
+        )
 
     async def play(self) -> None:
         """Connect, play until every agent has left, and say goodbye.
@@ -113,54 +123,45 @@ class Host:
         Raises:
             AgentError, BrokerError: the first thing that stopped an agent.
         """
-        beat = asyncio.create_task(self._beat(), name="heartbeat")
+        tasks = [asyncio.create_task(self._beat(), name="heartbeat")]
+        for connection, switchboard, agents in self._connections:
+            joined = partial(_reconnected, agents)
+            keeping = connection.keep(switchboard.topics(), joined)
+            tasks.append(asyncio.create_task(keeping, name=f"connection-{agents[0].id}"))
         try:
-            await asyncio.gather(*map(self._join, self._transports, self._switchboards))
-            for agent in self._agents:
-                agent.hello()
-            await asyncio.wait({beat, self._failure}, return_when=asyncio.FIRST_COMPLETED)
-            if self._failure.done():
-                self._failure.result()
-            await beat
+            await asyncio.wait({*tasks, self._failure}, return_when=asyncio.FIRST_COMPLETED)
+            for ended in (self._failure, *tasks):
+                if ended.done():
+                    ended.result()
         finally:
-            beat.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await beat
-            for agent, transport in self._with_transports():
-                for batch in agent.telemetry.take(last=True):
-                    transport.publish(agent.telemetry.topic, batch)
-            for transport in self._transports:
-                await transport.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for connection, _, agents in self._connections:
+                for agent in agents:
+                    for batch in agent.telemetry.take(last=True):
+                        connection.publish(agent.telemetry.topic, batch)
+                await connection.close()
 
-    async def _join(self, transport: Transport, switchboard: Switchboard) -> None:
-        # Subscribe before saying hello: a neighbour that has heard it may publish round 0 at once.
-        await transport.open()
-        await transport.subscribe(switchboard.topics())
-
-    def _fail(self, error: AgentError | BrokerError) -> None:
+    def _fail(self, error: AgentError) -> None:
         if not self._failure.done():
             self._failure.set_exception(error)
 
-    def _with_transports(self) -> list[tuple[Agent, Transport]]:
-        if len(self._transports) == 1:
-            return [(agent, self._transports[0]) for agent in self._agents]
-        return list(zip(self._agents, self._transports, strict=True))
-
     async def _beat(self) -> None:
         """Resend, publish telemetry, report progress and results, until every agent has left."""
-        pairs = self._with_transports()
+        pairs = [(agent, connection) for connection, _, agents in self._connections for agent in agents]
         next_progress = next_telemetry = 0.0
         while True:
             now = time.monotonic()
             flush = now >= next_telemetry
             if flush:
                 next_telemetry = now + TELEMETRY_EVERY
-            for agent, transport in pairs:
+            for agent, connection in pairs:
                 if now >= agent.deadline:
                     agent.tick(now)
                 if (rows := len(agent.telemetry)) and (flush or rows >= TELEMETRY_ROWS):
                     for batch in agent.telemetry.take():
-                        transport.publish(agent.telemetry.topic, batch)
+                        connection.publish(agent.telemetry.topic, batch)
                 if agent.state in (LINGERING, GONE) and agent.id not in self._reported:
                     self._reported.add(agent.id)
                     self._tell({"type": "result", **describe(agent)})
@@ -170,6 +171,11 @@ class Host:
             if all(agent.state is GONE for agent in self._agents):
                 return
             await asyncio.sleep(BEAT)
+
+
+def _reconnected(agents: list[Agent]) -> None:
+    for agent in agents:
+        agent.reconnected()
 
 
 def _resolve(name: str) -> ProtocolOf:
@@ -211,6 +217,10 @@ def describe(agent: Agent) -> dict[str, Any]:
         "resent": agent.resent,
         "rejected": dict(agent.rejected),
         "first_round_at": agent.first_round_at,
+        "incarnation": agent.incarnation,
+        "epoch": agent.epoch,
+        "replayed": agent.conversation.replayed,
+        "not_durable": agent.not_durable,
     }
 
 

@@ -15,8 +15,9 @@ class Status:
     """What the topic ``<run>/<agent>/status`` holds.
 
     Attributes:
-        state: ``join``: subscribed, and asks for the status of its neighbours; ``up``: plays; ``done``: the last round is complete, goodbyes are awaited; ``gone``:
-            left; ``down``: the last will, published by the broker when the connection was lost.
+        state: ``join``: subscribed, and asks for the status of its neighbours; ``up``: plays; ``done``: the
+            last round is complete, goodbyes are awaited; ``gone``: left; ``down``: the last will, published
+            by the broker when the connection was lost.
         incarnation: the agent's life, growing at each restart.
         epoch: the computation it takes part in.
         digest: of the public rules it plays by.

@@ -49,6 +49,7 @@ class Hosts:
         self._writers: list[asyncio.StreamWriter] = []
         self._readers: list[asyncio.Task[None]] = []
         self._closing = False
+        self._control: socket.socket | None = None
 
     async def start(self) -> None:
         """Start the fork server; the hosts follow by themselves and wait for ``send``."""
@@ -76,11 +77,24 @@ class Hosts:
         finally:
             for _, other in pairs:
                 other.close()
+        self._control = pairs[0][0].dup()  # descriptors cannot be sent through a stream
         for index, (mine, _) in enumerate(pairs):
             reader, writer = await asyncio.open_connection(sock=mine, limit=_LINE_LIMIT)
             self._writers.append(writer)
             listen = self._listen_to_server(reader) if index == 0 else self._listen(index - 1, reader)
             self._readers.append(asyncio.create_task(listen, name=f"host-{index - 1}"))
+
+    async def restart(self, host: int) -> None:
+        """Start a host again that has ended; it waits for ``send``."""
+        assert self._control is not None
+        mine, theirs = socket.socketpair()
+        try:
+            socket.send_fds(self._control, [f"{host}\n".encode()], [theirs.fileno()])
+        finally:
+            theirs.close()
+        self._writers[1 + host].close()
+        reader, self._writers[1 + host] = await asyncio.open_connection(sock=mine, limit=_LINE_LIMIT)
+        self._readers[1 + host] = asyncio.create_task(self._listen(host, reader), name=f"host-{host}")
 
     def send(self, host: int, message: Message) -> None:
         """Send one message to a host."""
@@ -96,6 +110,10 @@ class Hosts:
         self._closing = True
         for writer in self._writers[1:] + self._writers[:1]:
             writer.close()
+        if self._control is not None:
+            with contextlib.suppress(OSError):  # the fork server has ended before
+                self._control.shutdown(socket.SHUT_WR)  # closing one of two descriptors would not end it
+            self._control.close()
         if self._server is not None and self._server.returncode is None:
             try:
                 await asyncio.wait_for(self._server.wait(), LEAVE_TIMEOUT)

@@ -18,6 +18,7 @@ from node.host import PROTOCOL
 from runner.errors import RunFailed, UserError
 from runner.hosts import Hosts, Message, distribute
 from runner.scribe import Scribe
+from runner.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +47,7 @@ class Settings:
         watch: called with (agent, progress).
         warn: called with what the user should know and the run survives.
         stall_timeout: seconds without progress after which the run is given up.
-        protocol: what every agent plays, as ``module:function`` taking a Part.
+        protocol: what every agent plays, as ``module:function`` taking a Part and a snapshot or None.
     """
 
     hosts: int | None
@@ -66,6 +67,7 @@ class Launched:
         shares: host -> its agents.
         reports: agent -> its final account.
         outcome: done when every agent has reported, or with the error that ended the run.
+        revive: called with a host and its exit code; whether it is being started again.
         rounds: agent -> newest round heard of; moved: when any of them last grew (monotonic).
     """
 
@@ -78,6 +80,7 @@ class Launched:
     farewells: set[int] = field(default_factory=set)
     outcome: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     all_left: asyncio.Event = field(default_factory=asyncio.Event)
+    revive: Callable[[int, int], bool] = lambda host, code: False
 
     def heard(self, host: int, message: Message) -> None:
         """Take in one line of a host."""
@@ -101,8 +104,10 @@ class Launched:
 
     def ended(self, host: int, code: int) -> None:
         """A host process has ended."""
-        self._left(host)
         missing = [agent for agent in self.shares[host] if agent not in self.reports]
+        if host not in self.failures and host not in self.farewells and self.revive(host, code):
+            return
+        self._left(host)
         if missing and host not in self.failures:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             names = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
@@ -156,7 +161,7 @@ async def run_processes(
         stack.push_async_callback(hosts.close)
         # The fork server imports while the broker starts.
         _, (address, own) = await asyncio.gather(
-            hosts.start(), _broker(stack, settings.broker, loaded, grants, launched, run)
+            hosts.start(), _broker(stack, settings.broker, loaded, grants, launched, run, settings.warn)
         )
         recorder = _access(grants["recorder"], address, own)
         if loaded.spec.record.every:
@@ -176,25 +181,40 @@ async def run_processes(
         # Last in, first out: the agents end before the recorder that hears their last words, and it before
         # the broker.
         stack.push_async_callback(hosts.close)
-        for host, share in enumerate(shares):
-            hosts.send(
-                host,
+
+        def start_message(host: int, life: int) -> Message:
+            agents = [
                 {
-                    "type": "start",
-                    "run": run,
-                    "client": spec.client,
-                    "protocol": settings.protocol,
-                    "broker": {"host": address.host, "port": address.port, "tls": address.tls},
-                    "shared": _access(grants[f"host-{host}"], address, own) if shared else None,
-                    "agents": [
-                        {
-                            "part": parts[agent].as_dict(),
-                            **({} if shared else {"access": _access(grants[agent], address, own)}),
-                        }
-                        for agent in share
-                    ],
-                },
-            )
+                    "part": parts[agent].as_dict(),
+                    **({} if shared else {"access": _access(grants[agent], address, own)}),
+                }
+                for agent in shares[host]
+            ]
+            return {
+                "type": "start",
+                "run": run,
+                "client": spec.client,
+                "protocol": settings.protocol,
+                "broker": {"host": address.host, "port": address.port, "tls": address.tls},
+                "shared": _access(grants[f"host-{host}"], address, own) if shared else None,
+                "agents": agents,
+                "memory": memory,
+                "life": life,
+            }
+
+        recovery = loaded.spec.recovery
+        memory = None
+        if recovery.durable != "none":
+            memory = {
+                "directory": str((settings.directory / "state").absolute()),
+                "durable": recovery.durable,
+            }
+        if recovery.restart:
+            supervisor = Supervisor(hosts, start_message, settings.warn)
+            stack.push_async_callback(supervisor.close)
+            launched.revive = supervisor.revive
+        for host in range(len(shares)):
+            hosts.send(host, start_message(host, 0))
         await _outcome(launched, settings.stall_timeout)
         seconds = time.monotonic() - launched_at
         try:
@@ -248,6 +268,7 @@ async def _broker(
     grants: Mapping[str, access.Grant],
     launched: Launched,
     run: str,
+    warn: Warn,
 ) -> tuple[Address, bool]:
     """The broker's address, and whether it is our own."""
     spec = loaded.spec.broker
@@ -267,8 +288,15 @@ async def _broker(
         raise UserError(f"the embedded broker ({spec.server}) cannot be used: {error}") from None
 
     async def watch() -> None:
-        reason = await broker.wait_ended()
-        launched.fail(RunFailed(f"the broker ended: {reason}"))
+        while True:
+            reason = await broker.wait_ended()
+            if not loaded.spec.recovery.restart:
+                return launched.fail(RunFailed(f"the broker ended: {reason}"))
+            warn(f"the broker ended and is started again: {reason.splitlines()[0]}")
+            try:
+                await broker.restart()
+            except BrokerError as error:
+                return launched.fail(RunFailed(f"the broker ended and cannot be started again: {error}"))
 
     watching = asyncio.create_task(watch(), name="broker-watch")
     stack.callback(watching.cancel)

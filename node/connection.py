@@ -1,0 +1,87 @@
+"""One connection to the broker, made again whenever it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from broker.mqtt import make_transport
+from broker.transport import BrokerUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from broker.transport import Address, OnMessage, Transport, Will
+
+# Pauses between two attempts, in seconds: doubling from the first to the second.
+RETRY = (0.05, 1.0)
+
+
+class Connection:
+    """Publishes for the agents behind it, and keeps them connected.
+
+    Args:
+        client: which MQTT client library.
+        address: the broker and this connection's credentials.
+        client_id: MQTT client id; a later connection appends its number.
+        on_message: called with (topic, payload).
+
+    Attributes:
+        will: last will of the connections to come, or None.
+        losses: how often an open connection was lost.
+    """
+
+    def __init__(self, client: Any, address: Address, client_id: str, on_message: OnMessage) -> None:
+        self.will: Will | None = None
+        self.losses = 0
+        self._client, self._address, self._client_id = client, address, client_id
+        self._on_message = on_message
+        self._transport: Transport | None = None
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Hand a message to the connection; without one it is lost, as messages may be."""
+        if self._transport is not None:
+            self._transport.publish(topic, payload, retain=retain)
+
+    async def keep(self, topics: Sequence[str], on_open: Callable[[], None]) -> None:
+        """Connect, subscribe, call ``on_open``; again after every loss, for ever.
+
+        Raises:
+            BrokerError: if the very first attempt fails, or the broker says no at any time.
+        """
+        attempt, pause = 0, RETRY[0]
+        while True:
+            lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+            transport = self._make(attempt, lost)
+            try:
+                await transport.open()
+                await transport.subscribe(topics)
+            except BrokerUnreachable:
+                await transport.close()
+                if not attempt:
+                    raise
+                await asyncio.sleep(pause)
+                pause = min(2.0 * pause, RETRY[1])
+            else:
+                self._transport, pause = transport, RETRY[0]
+                on_open()
+                await lost
+                self.losses += 1
+                self._transport = None
+            attempt += 1
+
+    async def close(self) -> None:
+        """Write out what was published and say goodbye."""
+        if self._transport is not None:
+            await self._transport.close()
+            self._transport = None
+
+    def _make(self, attempt: int, lost: asyncio.Future[str]) -> Transport:
+        # Some brokers refuse a client id for a moment after its connection broke.
+        name = f"{self._client_id}-{attempt}" if attempt else self._client_id
+
+        def on_lost(reason: str) -> None:
+            if not lost.done():
+                lost.set_result(reason)
+
+        return make_transport(self._client, self._address, name, self._on_message, on_lost, self.will)

@@ -1,0 +1,56 @@
+"""Starts again what was killed. The protocol never waits for it: to the neighbours an agent is merely slow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runner.hosts import Hosts, Message
+
+# A host that dies over and over has a cause that no restart mends.
+MOST_RESTARTS = 20
+
+
+class Supervisor:
+    """Restarts hosts that were ended by a signal. One that ended by itself had a reason and stays ended.
+
+    Args:
+        hosts: the processes.
+        start_message: what to tell a host in its so-manieth life, given (host, life).
+        warn: called with a text at every restart.
+    """
+
+    def __init__(
+        self, hosts: Hosts, start_message: Callable[[int, int], Message], warn: Callable[[str], None]
+    ) -> None:
+        self._hosts, self._start_message, self._warn = hosts, start_message, warn
+        self._lives: Counter[int] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def revive(self, host: int, code: int) -> bool:
+        """Start a host again if a signal ended it; whether it is being started."""
+        if code >= 0 or self._lives[host] >= MOST_RESTARTS:
+            return False
+        self._lives[host] += 1
+        task = asyncio.create_task(self._revive(host, code), name=f"revive-{host}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return True
+
+    async def close(self) -> None:
+        """Start nothing more."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _revive(self, host: int, code: int) -> None:
+        message = self._start_message(host, self._lives[host])
+        names = ", ".join([entry["part"]["agent"] for entry in message["agents"]][:4])
+        self._warn(f"agent {names} was killed by signal {-code} and is started again")
+        await self._hosts.restart(host)
+        self._hosts.send(host, message)
