@@ -249,6 +249,17 @@ class Broker(Section):
         return value
 
 
+class Recovery(Section):
+    """What happens when processes die, and what an agent must not forget."""
+
+    restart: bool = Field(
+        default=False, description="true or false: whether killed processes are started again"
+    )
+    durable: Literal["none", "snapshot", "round"] = Field(
+        default="none", description='"none", "snapshot" or "round"'
+    )
+
+
 class Record(Section):
     """What is kept of a run."""
 
@@ -274,6 +285,7 @@ class Scenario(Section):
     synchrony: Synchrony = Field(default_factory=Synchrony, description="a table")
     stopping: Stopping = Field(default_factory=Stopping, description="a table")
     broker: Broker = Field(default_factory=Broker, description="a table")
+    recovery: Recovery = Field(default_factory=Recovery, description="a table")
     record: Record = Field(default_factory=Record, description="a table")
 
 
