@@ -71,7 +71,8 @@ def main(control_fd: int, host_fds: list[int]) -> int:
 
 
 def _be_host(play: Callable[[socket.socket], int], fd: int) -> int:
-    # The fork server's handlers are not the host's. Ctrl-C in a terminal is the runner's to handle; it closes our socket, which ends us in good order.
+    # The fork server's handlers are not the host's. Ctrl-C in a terminal is the runner's to handle; it closes
+    # our socket, which ends us in good order.
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
