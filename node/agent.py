@@ -28,6 +28,7 @@ from broker.codec import Malformed, Message
 from node import status
 from node.conversation import Conversation, Links, payloads_of
 from node.errors import ContractMismatch, DuplicateAgent, Misaligned
+from node.liveness import HEARTBEAT, Liveness
 from node.pacing import Pacer
 from node.status import DONE, DOWN, JOIN, LEFT, UP, Status
 from node.store import Saved, Store
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
     from node.part import AgentId, Part
     from node.protocol import Factory
 
-# How long to stay for neighbours that do not confirm the last round. The result is final by then; all that
-# is left is to resend a last message that some neighbour may have lost together with every copy of it.
+# How long to stay for neighbours that do not confirm the last round and are silent. The result is final by
+# then; all that is left is to resend a last message that some neighbour may have lost with every copy of it.
 LINGER = 10.0
 # Rounds between two snapshots. A longer log costs disk and a slower return, a snapshot costs three fsyncs.
 SNAPSHOT_EVERY = 64
@@ -115,8 +116,9 @@ class Agent:
         self._greeted: set[AgentId] = set()
         self._done: set[AgentId] = set()
         self._echoed = False
-        self._linger_until = float("inf")
         self._pacer = Pacer(f"{part.run}/{part.agent}", clock())
+        self._liveness = Liveness(self._peers, clock())
+        self._said_at = clock()
         self._now: dict[AgentId, Message] = {}
         self._next: dict[AgentId, Message] = {}
         epoch = left.epoch if left is not None else 0
@@ -182,7 +184,7 @@ class Agent:
     def hello(self) -> None:
         """Tell the neighbours that this agent listens. To be called once all subscriptions are acknowledged:
         whoever has heard it may send at once."""
-        self._tell({JOINING: JOIN, PLAYING: UP, LINGERING: DONE, GONE: LEFT}[self.state])
+        self._tell(self._standing())
 
     def reconnected(self) -> None:
         """The connection is there, for the first time or again: say hello, and what may have been lost."""
@@ -194,6 +196,9 @@ class Agent:
     def will(self) -> bytes:
         """The last will: what the broker is to publish as this agent's status if the connection breaks."""
         return self._status(DOWN).pack()
+
+    def _standing(self) -> str:
+        return {JOINING: JOIN, PLAYING: UP, LINGERING: DONE, GONE: LEFT}[self.state]
 
     def _tell(self, state: str) -> None:
         self._publish(self._status_topic, self._status(state).pack(), retain=True)
@@ -255,7 +260,8 @@ class Agent:
         self._lives[src] = heard.incarnation
         self._epochs[src] = max(self._epochs[src], heard.epoch)
         if heard.state == DOWN:
-            return
+            return self._liveness.will(src, self._clock())
+        self._liveness.heard(src, self._clock())
         if heard.epoch > self.epoch and not self._amnesic:
             self._jump(heard.epoch)
         if heard.state in (DONE, LEFT) and heard.epoch == self.epoch:
@@ -285,6 +291,7 @@ class Agent:
             if message.incarnation < life:
                 return self.reject("stale-incarnation")
             self._lives[src] = message.incarnation
+        self._liveness.heard(src, self._clock())
         now = self.conversation
         if message.epoch != now.epoch:
             if message.epoch < now.epoch:
@@ -398,6 +405,7 @@ class Agent:
                 self.first_round_at = now
         else:
             self._pacer.restart(now)
+        self._said_at = now
         for topic, payload in conversation.kept[-1]:
             self._publish(topic, payload)
             self.sent_bytes += len(payload)
@@ -409,9 +417,7 @@ class Agent:
         self.state = LINGERING
         # Says that the last round is complete here, which acknowledges the neighbours' last messages.
         self._tell(DONE)
-        now = self._clock()
-        self._pacer.restart(now)
-        self._linger_until = now + LINGER
+        self._pacer.restart(self._clock())
         self._leave_when_acknowledged()
 
     def _leave_when_acknowledged(self) -> None:
@@ -427,14 +433,21 @@ class Agent:
     @property
     def deadline(self) -> float:
         """When ``tick`` has something to do unless a round completes before; in the clock's seconds."""
-        return self._pacer.deadline
+        return min(self._pacer.deadline, self._said_at + HEARTBEAT)
 
     def tick(self, now: float) -> None:
-        """Resend the last two rounds' messages if a neighbour has kept us waiting for too long."""
-        if now < self._pacer.deadline or self.state is GONE:
+        """Say that this agent is there if it has been silent for a heartbeat, and resend the last two rounds'
+        messages if a neighbour has kept it waiting for too long."""
+        if self.state is GONE:
+            return
+        if now >= self._said_at + HEARTBEAT:
+            self._said_at = now
+            self._liveness.look(now)
+            self._publish(self._status_topic, self._status(self._standing()).pack())
+        if now < self._pacer.deadline:
             return
         self._pacer.back_off(now)
-        if self.state is LINGERING and now >= self._linger_until:
+        if self.state is LINGERING and self._liveness.silence(self.waiting_for(), now) > LINGER:
             return self._leave()
         if self.state is not PLAYING or not self.round:
             # A neighbour that missed the hello has not started, so it has sent no message that would have
@@ -447,6 +460,10 @@ class Agent:
             for topic, payload in outgoing:
                 self._publish(topic, payload)
             self.resent += len(outgoing)
+
+    def suspects(self) -> dict[AgentId, str]:
+        """The neighbours that seem not to be there: ``suspect``, or ``down`` after a while."""
+        return self._liveness.suspects()
 
     def waiting_for(self) -> Sequence[AgentId]:
         """The neighbours whose hello, message or goodbye is awaited."""

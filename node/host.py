@@ -201,6 +201,7 @@ def progress(agent: Agent) -> dict[str, Any]:
         "record": agent.telemetry.latest,
         "waiting_for": agent.waiting_for()[:5],
         "rejected": dict(agent.rejected),
+        "suspects": agent.suspects(),
     }
 
 

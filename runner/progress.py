@@ -59,6 +59,7 @@ class Progress:
         self._residuals: dict[str, float] = {}
         self._certificate: dict[str, float] = {}
         self._dropped: dict[str, Counter[str]] = {}
+        self._suspects: dict[str, Mapping[str, str]] = {}
         self._notes: dict[str, str] = {}
         self._began = clock()
         self._pace_since = (self._began, 0)
@@ -84,7 +85,7 @@ class Progress:
 
         Args:
             agent: one of the agents of the run; others are ignored.
-            info: ``round`` (int), ``kind`` (which protocol is spoken, "" before the first round), ``record``
+            info: optional ``suspects`` (neighbour -> suspect or down); ``round`` (int), ``kind`` (which protocol is spoken, "" before the first round), ``record``
                 (newest measurements by name); optional ``state`` (joining, playing, lingering, gone) and
                 ``rejected`` (dropped messages by kind).
         """
@@ -99,6 +100,7 @@ class Progress:
             self._certificate = {name: record[name] for name in CERTIFICATE}
         if rejected := info.get("rejected"):
             self._dropped[agent] = Counter(rejected)
+        self._suspects[agent] = info.get("suspects") or {}
         if state in ("lingering", "gone"):
             self._phases[agent] = STOPPING
         else:
@@ -139,6 +141,13 @@ class Progress:
             shown["certificate"] = f"xi {xi:.9g}, delta {delta:.6g}: contraction bound {bound:.9g} a round"
         if dropped := sum(self._dropped.values(), Counter[str]()):
             shown["dropped"] = ", ".join(f"{count} {kind}" for kind, count in sorted(dropped.items()))
+        accused: dict[str, list[str]] = {}
+        for agent, suspects in self._suspects.items():
+            for other in suspects:
+                accused.setdefault(other, []).append(agent)
+        if accused:
+            named = [f"{other} (says {', '.join(by[:3])})" for other, by in sorted(accused.items())]
+            shown["seem to be down"] = "; ".join(named[:5]) + (" ..." if len(named) > 5 else "")
         return shown | self._notes
 
     def _changed(self) -> None:

@@ -6,7 +6,7 @@ message reaches every agent without anybody sending to more than its neighbours.
 i decodes them from its neighbours alone and S_i = sum over r != i of Z_i^r:
 
     Z_i^r = q_{n(i,r)}^r / xi^e(i,r)  (r != i),     Z_i^i = q_{n(i,i)}^i / xi^g_i         (4.16b), corrected
-    allocation  x_i = y_i - S_i/(N-1) + c/N                                                (4.17)
+    allocation  x_i = y_i - S_i/(N-1) + c/N                                                (4.15)
     price       p_i = (Z_i^i + S_i) / delta            no dependence on the own message
     tax         t_i = p_i.(x_i - c/N) + |q_i^i - xi y_i|^2 + sum over neighbours r of |q_i^r - xi y_r|^2
                       + sum over the others of |q_i^r - xi q_{n(i,r)}^r|^2                 (4.16a), corrected

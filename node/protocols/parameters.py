@@ -1,8 +1,9 @@
 """Agreeing on (xi, delta) before play, and certifying that the dynamics they give contract.
 
 Each agent contributes numbers computed from its own routes and its own curvature bounds; minima and maxima
-over the network are found by flooding, so that all agents hold the same bits. What this reveals to others
-is said in docs/privacy.md: in the default mode, the largest -1/v'' of all agents.
+over the network are found by flooding, so that all agents hold the same bits. What this reveals is said in
+docs/privacy.md: in the first round of a flood everybody says its own number, so in the default mode the
+agents that listen to it learn its own -1/v'', and all learn the largest.
 """
 
 from __future__ import annotations

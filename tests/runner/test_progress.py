@@ -123,3 +123,13 @@ def test_the_terminal_is_given_back_after_an_error():
     except KeyboardInterrupt:
         pass
     assert file.getvalue().count("\x1b[?25l") == file.getvalue().count("\x1b[?25h") == 1
+
+
+def test_neighbours_that_seem_to_be_down_are_named_with_their_accusers():
+    progress = Progress(Console(file=io.StringIO()), ["a", "b", "c"])
+    progress.update("a", {"round": 3, "kind": "play", "suspects": {"c": "suspect"}})
+    progress.update("b", {"round": 3, "kind": "play", "suspects": {"c": "down"}})
+    assert progress.facts()["seem to be down"] == "c (says a, b)"
+    progress.update("a", {"round": 4, "kind": "play", "suspects": {}})
+    progress.update("b", {"round": 4, "kind": "play"})
+    assert "seem to be down" not in progress.facts()

@@ -1,0 +1,74 @@
+"""Who seems to be there: two signals, never one, and every suspicion can be refuted.
+
+A last will says that the broker lost a neighbour's connection, silence that nothing has come for several
+heartbeats. Either makes a *suspect*; one that stays so through a grace period is *down*. Any message of the
+neighbour's newest life refutes both. Nobody acts on it: a synchronous protocol waits, and whoever watches
+is told for whom.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from node.part import AgentId
+
+# An agent that has published nothing for this long says that it is there.
+HEARTBEAT = 0.5
+# Silence of so many heartbeats makes a suspect.
+PATIENCE = 4
+# A suspect for so many seconds is down.
+GRACE = 10.0
+# An agent whose own clock stood still, because its process or machine did, must not blame its neighbours.
+_MOST_PATIENCE = 8.0
+
+
+class Liveness:
+    """What one agent believes about its neighbours.
+
+    Args:
+        peers: the neighbours.
+        now: seconds, on the clock of all later calls.
+    """
+
+    def __init__(self, peers: Iterable[AgentId], now: float) -> None:
+        self._heard = dict.fromkeys(peers, now)
+        self._since: dict[AgentId, float] = {}  # suspect -> since when
+        self._wills: set[AgentId] = set()
+        self._looked = now
+        self._patience = 1.0
+
+    def heard(self, peer: AgentId, now: float) -> None:
+        """A message of the neighbour's newest life has come; whatever was suspected is refuted."""
+        self._heard[peer] = now
+        if self._since:
+            self._since.pop(peer, None)
+            self._wills.discard(peer)
+
+    def will(self, peer: AgentId, now: float) -> None:
+        """The broker has published the neighbour's last will."""
+        self._wills.add(peer)
+        self._since.setdefault(peer, now)
+
+    def look(self, now: float) -> None:
+        """Compare silences with the clock; to be called at least every heartbeat."""
+        late = now - self._looked > 1.5 * HEARTBEAT
+        self._patience = min(2.0 * self._patience, _MOST_PATIENCE) if late else max(1.0, 0.9 * self._patience)
+        self._looked = now
+        limit = PATIENCE * HEARTBEAT * self._patience
+        for peer, at in self._heard.items():
+            if now - at > limit:
+                self._since.setdefault(peer, now)
+
+    def silence(self, peers: Iterable[AgentId], now: float) -> float:
+        """Seconds since any of these neighbours was heard; infinite if there are none."""
+        return min((now - self._heard[peer] for peer in peers), default=float("inf"))
+
+    def suspects(self) -> dict[AgentId, str]:
+        """Neighbour -> ``suspect`` or ``down``; those that are neither are left out."""
+        return {
+            peer: "down" if self._looked - since > GRACE else "suspect"
+            for peer, since in sorted(self._since.items())
+        }

@@ -1,0 +1,84 @@
+"""Suspicion and its refutation."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from node.liveness import GRACE, HEARTBEAT, PATIENCE, Liveness
+from node.store import MemoryStore
+from tests.network import Net, both_ways, parts_of
+
+SILENCE = PATIENCE * HEARTBEAT
+
+
+def look_until(liveness, start, end):
+    for now in np.arange(start, end, HEARTBEAT / 2):
+        liveness.look(float(now))
+
+
+def test_silence_makes_a_suspect_and_a_long_one_is_down():
+    liveness = Liveness("ab", 0.0)
+    look_until(liveness, 0.0, SILENCE)
+    assert liveness.suspects() == {}
+    for now in np.arange(SILENCE, SILENCE + 2.0, 0.1):
+        liveness.heard("a", float(now))
+        liveness.look(float(now))
+    assert liveness.suspects() == {"b": "suspect"}
+    look_until(liveness, SILENCE + 2.0, SILENCE + GRACE + 1.0)
+    assert liveness.suspects()["b"] == "down"
+
+
+def test_a_will_makes_a_suspect_at_once_and_any_message_refutes_it():
+    liveness = Liveness("ab", 0.0)
+    liveness.will("a", 0.1)
+    assert liveness.suspects() == {"a": "suspect"}
+    liveness.heard("a", 0.2)
+    assert liveness.suspects() == {}
+
+
+def test_an_agent_that_stood_still_itself_suspects_nobody():
+    liveness = Liveness("ab", 0.0)
+    look_until(liveness, 0.0, 1.0)
+    liveness.look(1.0 + 1.5 * SILENCE)  # as after SIGSTOP and SIGCONT
+    assert liveness.suspects() == {}
+
+
+def slow(part, resume=None):
+    from node.protocol import Say
+
+    for _ in range(10_000):
+        yield Say(None, kind="slow")
+
+
+def test_neighbours_name_a_killed_agent_at_once_and_a_frozen_one_within_three_seconds():
+    parts = parts_of(both_ways([("a", "b"), ("b", "c"), ("c", "d")]))
+    net = Net({}, slow)
+    for name, part in parts.items():
+        net.add(name, part, partial(slow, part), store=MemoryStore())
+    net.network.run(lambda: net.agents["b"].round > 10, 100.0)
+    net.crash("a")
+    killed = net.network.now
+    net.network.run(lambda: "a" in net.agents["b"].suspects(), killed + 3.0)
+    net.clients["d"].connected = False  # frozen: no will, no word
+    frozen = net.network.now
+    net.network.run(lambda: "d" in net.agents["c"].suspects(), frozen + 3.0)
+    assert set(net.agents["b"].suspects()) == {"a"}  # c is stalled, too, but says that it is there
+    assert set(net.agents["c"].suspects()) == {"d"}
+
+
+def test_nobody_is_suspected_while_all_are_waiting():
+    parts = parts_of(both_ways([("a", "b"), ("b", "c"), ("c", "d")]))
+    net = Net({}, slow)
+    for name, part in parts.items():
+        net.add(name, part, partial(slow, part), store=MemoryStore())
+    net.network.run(lambda: net.agents["b"].round > 10, 100.0)
+    net.crash("a")
+    until = net.network.now + 30.0
+    net.network.run(lambda: net.network.now > until, until + 1.0)
+    assert {name: agent.suspects() for name, agent in net.agents.items()} == {
+        "b": {"a": "down"},
+        "c": {},
+        "d": {},
+    }
