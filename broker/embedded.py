@@ -30,6 +30,8 @@ Server = Literal["nats", "mosquitto"]
 
 # Pause after the answer "connection refused" of a server that takes some 30 ms to start.
 _ASK_AGAIN = 0.003
+# Where a nats-server keeps what it must not forget, in its private directory.
+_STORE = "jetstream"
 # How many free ports are tried if each was taken before the server could have it.
 _ATTEMPTS = 5
 
@@ -62,6 +64,7 @@ class EmbeddedBroker:
         self._port = port
         self._host = host
         self._run: GuardedServer | None = None
+        self._kept: Path | None = None  # the store of the server before, for the next one
 
     async def start(self, timeout: float = 10.0) -> Address:
         """Start the server; return its address (no user, no password) once it accepts connections.
@@ -75,6 +78,8 @@ class EmbeddedBroker:
         for attempts_left in reversed(range(_ATTEMPTS)):
             run = GuardedServer(Address(self._host, _available(self._host, self._port)))
             try:
+                if self._kept is not None and self._kept.exists():
+                    self._kept.rename(run.directory / _STORE)
                 await run.start(self._write_config(binary, run), GOMAXPROCS=_go_threads())
                 await self._until_ready(run, timeout)
             except BaseException as error:
@@ -97,15 +102,24 @@ class EmbeddedBroker:
         if self._run is not None:
             await self._run.end()
 
-    async def restart(self) -> Address:
-        """Start it again after it has ended, on the same port and for the same users, its memory empty.
+    async def restart(self, *, keep_store: bool = False) -> Address:
+        """Start it again after it has ended, on the same port and for the same users.
 
+        Args:
+            keep_store: whether it finds the retained messages that the one before had stored. Mosquitto is
+                run without a store and never does.
         Raises:
             BrokerError: as ``start``.
         """
-        self._port = self.address.port
-        await self.stop()
-        return await self.start()
+        before = self._started
+        self._port = before.address.port
+        await before.quit()
+        self._kept = before.directory / _STORE if keep_store else None
+        try:
+            return await self.start()
+        finally:
+            self._kept = None
+            await before.end()
 
     async def wait_ended(self) -> str:
         """Wait until the server has ended, for whatever reason; return the reason."""
@@ -123,6 +137,11 @@ class EmbeddedBroker:
     def pid(self) -> int:
         """Process id of the server."""
         return self._started.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the server was started and has not ended."""
+        return self._run is not None and not self._run.ended.done()
 
     @property
     def log(self) -> str:
@@ -149,7 +168,7 @@ class EmbeddedBroker:
         host, port = run.address.host, run.address.port
         config = run.directory / "secret-config"
         if self._server == "nats":
-            text = access.nats_config(self._grants, host, port, str(run.directory / "jetstream"))
+            text = access.nats_config(self._grants, host, port, str(run.directory / _STORE))
             _write_private(config, text)
             return [binary, "--config", str(config)]
         acl, passwords = run.directory / "secret-acl", run.directory / "secret-passwords"

@@ -81,6 +81,13 @@ class GuardedServer:
         self.pid = int(said[1])
         self._watch = asyncio.create_task(self._watch_guard(), name="embedded-broker")
 
+    async def quit(self) -> None:
+        """Stop the server if it runs and wait for that; its directory stays."""
+        if not self.ended.done():
+            _kill(self.pid)
+            async with asyncio.timeout(_STOP_TIMEOUT):
+                await asyncio.wait({self.ended})
+
     async def end(self) -> None:
         """Stop the server if it runs, wait for that, and remove its directory."""
         if self._lifeline >= 0:

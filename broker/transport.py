@@ -8,6 +8,7 @@ chooses among them.
 from __future__ import annotations
 
 import abc
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
@@ -65,16 +66,17 @@ def parse_url(url: str) -> Address:
         ValueError: naming what is wrong with the URL.
     """
     parts = urlsplit(url)
+    shown = re.sub(r"//.*@", "//***@", url)  # errors are shared, passwords are not
     if parts.scheme not in ("mqtt", "mqtts"):
-        raise ValueError(f"broker URL {url!r}: expected mqtt://HOST:PORT or mqtts://HOST:PORT")
+        raise ValueError(f"broker URL {shown!r}: expected mqtt://HOST:PORT or mqtts://HOST:PORT")
     if not parts.hostname:
-        raise ValueError(f"broker URL {url!r}: no host given")
+        raise ValueError(f"broker URL {shown!r}: no host given")
     try:
         port = parts.port
     except ValueError as error:
-        raise ValueError(f"broker URL {url!r}: {error}") from None
+        raise ValueError(f"broker URL {shown!r}: expected a port number of 0 to 65535") from error
     if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ValueError(f"broker URL {url!r}: nothing may follow the port")
+        raise ValueError(f"broker URL {shown!r}: nothing may follow the port")
     tls = parts.scheme == "mqtts"
     return Address(
         host=parts.hostname,

@@ -92,6 +92,10 @@ class VirtualNetwork:
             self.now = at
             action()
 
+    def forget(self) -> None:
+        """Drop all that is retained, as a broker does whose store is lost."""
+        self._retained.clear()
+
     # -- for clients ---------------------------------------------------------------------------------
 
     def _publish(self, src: str, topic: str, payload: bytes, retain: bool) -> None:

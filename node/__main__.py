@@ -28,7 +28,7 @@ GRACE = 3.0
 def main(control_fd: int, host_fds: list[int]) -> int:
     """Fork the hosts and watch over them. Returns the exit code."""
     # Everything heavy, once, before the first fork.
-    import node.protocols.allocate  # noqa: F401
+    import node.protocols.registry  # noqa: F401
     from node import host
 
     control = socket.socket(fileno=control_fd)

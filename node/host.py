@@ -47,7 +47,7 @@ LINE_LIMIT = 64 * 1024 * 1024
 ProtocolOf = Callable[[Part, Any], Protocol]
 # The protocol of a run, as ``module:function`` taking a Part and a snapshot or None, unless the start message
 # names another one.
-PROTOCOL = "node.protocols.allocate:allocate"
+PROTOCOL = "node.protocols.registry:protocol_of"
 
 
 class Host:

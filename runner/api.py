@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from runner import directory, record
+from runner.consensus import ConsensusResult, judge_consensus
 from runner.errors import UserError
 from runner.result import RunResult, judge
 from topologies import LoadedScenario, load_scenario
 
 Watch = Callable[[str, dict[str, Any]], None]
 Warn = Callable[[str], None]
+Result = RunResult | ConsensusResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def run(
     overrides: Sequence[str] = (),
     seed: int | None = None,
     **options: Any,
-) -> RunResult:
+) -> Result:
     """Run a scenario and wait for its end.
 
     Args:
@@ -55,6 +57,8 @@ def run(
         overrides: ``dotted.key=value`` each, as for ``vicinal run --set``.
         seed: takes the place of the scenario's seed.
         options: the attributes of ``Options``.
+    Returns:
+        ``RunResult`` for allocations, ``ConsensusResult`` for consensus scenarios.
     Raises:
         topologies.ScenarioError, UserError: something asked for cannot be done.
         RunFailed: the run did not come to its end.
@@ -69,7 +73,7 @@ async def run_async(
     overrides: Sequence[str] = (),
     seed: int | None = None,
     **options: Any,
-) -> RunResult:
+) -> Result:
     """The awaitable form of ``run``; cancelling it ends every process that it started."""
     chosen = Options(**{**options, "out": Path(options["out"]) if options.get("out") is not None else None})
     loaded = source if isinstance(source, LoadedScenario) else load_scenario(source, overrides, seed)
@@ -95,7 +99,7 @@ async def run_async(
 
 async def _play(
     loaded: LoadedScenario, run_id: str, run_dir: Path, broker: str | None, chosen: Options
-) -> RunResult:
+) -> Result:
     parts = loaded.parts(run_id)
     if chosen.virtual:
         from runner.virtual import run_virtual
@@ -106,16 +110,24 @@ async def _play(
             loaded.spec.seed,
             run_dir if loaded.spec.record.every else None,
             chosen.watch,
+            faults=loaded.spec.faults,
+            durable=loaded.spec.recovery.durable != "none",
         )
-        return judge(loaded, run_id, "virtual", reports, seconds, None, str(run_dir))
+        return _judge(loaded, run_id, "virtual", reports, seconds, None, str(run_dir))
     from runner.launch import Settings, run_processes
 
     settings = Settings(chosen.hosts, broker, run_dir, chosen.watch, chosen.warn)
     reports, seconds, launched_at = await run_processes(loaded, parts, run_id, settings)
-    return judge(loaded, run_id, "processes", reports, seconds, launched_at, str(run_dir))
+    return _judge(loaded, run_id, "processes", reports, seconds, launched_at, str(run_dir))
 
 
-def _finish(loaded: LoadedScenario, result: RunResult, run_dir: Path, chosen: Options) -> RunResult:
+def _judge(loaded: LoadedScenario, *facts: Any) -> Result:
+    if loaded.contract()["mechanism"] == "consensus":
+        return judge_consensus(loaded, *facts)
+    return judge(loaded, *facts)
+
+
+def _finish(loaded: LoadedScenario, result: Result, run_dir: Path, chosen: Options) -> Result:
     """Judge and draw what was recorded; the result stands whether or not there is a record."""
     if loaded.spec.record.every:
         from runner import plot
@@ -123,9 +135,13 @@ def _finish(loaded: LoadedScenario, result: RunResult, run_dir: Path, chosen: Op
         try:
             record.merge(run_dir)
             recorded = record.read(run_dir)
-            if len(recorded):
+            wanted = chosen.plot and loaded.spec.record.plot and len(recorded)
+            if isinstance(result, ConsensusResult):
+                if wanted and not result.exact:
+                    plot.draw_estimates(recorded, result, run_dir / "convergence.png")
+            elif len(recorded):
                 result = result.with_observed_rate(plot.observed_rate(recorded, result.optimal_allocation))
-                if chosen.plot and loaded.spec.record.plot:
+                if wanted:
                     plot.draw_convergence(recorded, result, run_dir / "convergence.png")
         except (record.RecordError, plot.PlotUnavailable, OSError) as error:
             chosen.warn(str(error))

@@ -147,18 +147,11 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.write(json.dumps(result.as_dict(), allow_nan=False) + "\n")
     else:
-        from runner.table import agent_rows, print_result
+        from runner.table import print_result
 
-        console = Console()
-        print_result(result, console)
-        if arguments.agents:
-            console.print(agent_rows(result))
+        print_result(result, Console(), agents=arguments.agents)
     if not result.kept_promise:
-        return _say(
-            f"the promise was not kept: allocation error {result.allocation_error:.3g}, promised "
-            f"{result.tolerance:.3g}; {result.stopped_unsatisfied} agents stopped unsatisfied",
-            EXIT_FAILED,
-        )
+        return _say(f"the promise was not kept: {result.verdict}", EXIT_FAILED)
     return EXIT_OK
 
 

@@ -122,7 +122,9 @@ class Hosts:
                 await self._server.wait()
         for task in self._readers:
             task.cancel()
-        await asyncio.gather(*self._readers, return_exceptions=True)
+        await asyncio.gather(
+            *self._readers, *(w.wait_closed() for w in self._writers), return_exceptions=True
+        )
 
     def _kill(self) -> None:
         for pid in (*self.pids.values(), self._server.pid if self._server else 0):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from node.part import Part
+    from runner.chaos import Chaos
     from topologies import LoadedScenario
 
 # Without any progress for so long the run is stuck; the error says who waits for whom.
@@ -154,15 +155,20 @@ async def run_processes(
     shared = spec.connections == "host"
     grants = _grants(run, parts, shares, shared)
     async with AsyncExitStack() as stack:
-        launched = Launched(shares, settings.watch)
+        state = (settings.directory / "state").absolute()
+        chaos = _chaos(loaded, settings, shares, state)
+        launched = Launched(shares, chaos.watching(settings.watch) if chaos else settings.watch)
         hosts = Hosts(
             len(shares), launched.heard, launched.ended, lambda reason: launched.fail(RunFailed(reason))
         )
         stack.push_async_callback(hosts.close)
         # The fork server imports while the broker starts.
-        _, (address, own) = await asyncio.gather(
-            hosts.start(), _broker(stack, settings.broker, loaded, grants, launched, run, settings.warn)
-        )
+        starting = asyncio.create_task(hosts.start(), name="hosts")
+        try:
+            address, own = await _broker(stack, settings, loaded, grants, launched, run, chaos)
+        finally:
+            await starting  # what was begun must be whole to be closed
+        via = await chaos.interpose(stack, address) if chaos else address
         recorder = _access(grants["recorder"], address, own)
         if loaded.spec.record.every:
             config = {
@@ -195,7 +201,7 @@ async def run_processes(
                 "run": run,
                 "client": spec.client,
                 "protocol": settings.protocol,
-                "broker": {"host": address.host, "port": address.port, "tls": address.tls},
+                "broker": {"host": via.host, "port": via.port, "tls": via.tls},
                 "shared": _access(grants[f"host-{host}"], address, own) if shared else None,
                 "agents": agents,
                 "memory": memory,
@@ -205,16 +211,16 @@ async def run_processes(
         recovery = loaded.spec.recovery
         memory = None
         if recovery.durable != "none":
-            memory = {
-                "directory": str((settings.directory / "state").absolute()),
-                "durable": recovery.durable,
-            }
+            memory = {"directory": str(state), "durable": recovery.durable}
         if recovery.restart:
-            supervisor = Supervisor(hosts, start_message, settings.warn)
+            before = chaos.before_revival if chaos else None
+            supervisor = Supervisor(hosts, start_message, settings.warn, before)
             stack.push_async_callback(supervisor.close)
             launched.revive = supervisor.revive
         for host in range(len(shares)):
             hosts.send(host, start_message(host, 0))
+        if chaos:
+            chaos.begin(stack, hosts)
         await _outcome(launched, settings.stall_timeout)
         seconds = time.monotonic() - launched_at
         try:
@@ -263,18 +269,18 @@ def _access(grant: access.Grant, address: Address, own: bool) -> dict[str, str |
 
 async def _broker(
     stack: AsyncExitStack,
-    url: str | None,
+    settings: Settings,
     loaded: LoadedScenario,
     grants: Mapping[str, access.Grant],
     launched: Launched,
     run: str,
-    warn: Warn,
+    chaos: Chaos | None,
 ) -> tuple[Address, bool]:
     """The broker's address, and whether it is our own."""
     spec = loaded.spec.broker
-    if url is not None:
+    if settings.broker is not None:
         try:
-            address = parse_url(url)
+            address = parse_url(settings.broker)
             await _probe(address, spec.client, run)
         except (ValueError, BrokerError) as error:
             raise UserError(str(error)) from None
@@ -287,20 +293,35 @@ async def _broker(
     except BrokerError as error:
         raise UserError(f"the embedded broker ({spec.server}) cannot be used: {error}") from None
 
+    if chaos:
+        chaos.take_broker(broker)
+
     async def watch() -> None:
         while True:
             reason = await broker.wait_ended()
             if not loaded.spec.recovery.restart:
                 return launched.fail(RunFailed(f"the broker ended: {reason}"))
-            warn(f"the broker ended and is started again: {reason.splitlines()[0]}")
+            settings.warn(f"the broker ended and is started again: {reason.splitlines()[0]}")
+            keep_store = await chaos.before_broker() if chaos else True
             try:
-                await broker.restart()
+                await broker.restart(keep_store=keep_store)
             except BrokerError as error:
                 return launched.fail(RunFailed(f"the broker ended and cannot be started again: {error}"))
 
     watching = asyncio.create_task(watch(), name="broker-watch")
     stack.callback(watching.cancel)
     return broker.address, True
+
+
+def _chaos(
+    loaded: LoadedScenario, settings: Settings, shares: Sequence[Sequence[str]], state: Path
+) -> Chaos | None:
+    """Whoever makes the faults of the scenario happen, if it has any."""
+    if loaded.spec.faults is None:
+        return None
+    from runner.chaos import Chaos
+
+    return Chaos(loaded, settings.broker is None, shares, state, settings.warn)
 
 
 async def _probe(address: Address, client: Any, run: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from runner.consensus import ConsensusResult
     from runner.record import Record
     from runner.result import RunResult
 
@@ -115,6 +118,49 @@ def draw_convergence(record: Record, result: RunResult, path: str | os.PathLike[
     rounds, values, agents = record.goods("allocation")
     if not rounds.size:
         raise PlotUnavailable("nothing to draw: the record holds no allocation")
+    with _figure(path) as figure:
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.3, 1))
+        _draw_errors(above, record, result, int(rounds[0]))
+        _draw_allocations(below, rounds, values, agents, result)
+        _mark_phases(above, int(rounds[0]), result.stopped_in_round, titled=True)
+        _mark_phases(below, int(rounds[0]), result.stopped_in_round, titled=False)
+        below.set_xlabel("round")
+
+
+def draw_estimates(record: Record, result: ConsensusResult, path: str | os.PathLike[str]) -> None:
+    """Draw how the agents' estimates of a mean met: errors above, the estimates themselves below.
+
+    Raises:
+        PlotUnavailable: if matplotlib is not installed or the record holds no estimate.
+        OSError: if the file cannot be written.
+    """
+    rounds, values, _ = record.series("estimate")
+    if not rounds.size:
+        raise PlotUnavailable("nothing to draw: the record holds no estimate")
+    mean = result.expected[0]
+    with _figure(path) as figure, np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a round in which no agent has an estimate
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.6, 1))
+        error = np.nanmax(np.abs(values - mean), axis=1)
+        above.semilogy(rounds, np.where(error > 0, error, np.nan), color="#0072B2", linewidth=2)
+        above.axhline(result.tolerance, color="black", linestyle="--", linewidth=1)
+        above.text(float(rounds[0]), result.tolerance, " promised accuracy", va="bottom")
+        above.set_ylabel("largest error of an estimate")
+        above.set_title(
+            f"{result.scenario}: {result.primitive}, {result.agents} agents, "
+            f"{result.primitive_rounds} rounds, all stop in round {result.stopped_in_round}",
+            loc="left",
+        )
+        below.plot(rounds, values, color="#56B4E9", linewidth=0.7, alpha=0.7)
+        below.axhline(mean, color="black", linewidth=1)
+        below.text(float(rounds[-1]), mean, "mean ", va="bottom", ha="right")
+        below.set_ylabel("estimates")
+        below.set_xlabel("round")
+
+
+@contextlib.contextmanager
+def _figure(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """A figure, written to the path when the block is left in good order: complete or not there."""
     try:
         matplotlib = importlib.import_module("matplotlib")
         figures = importlib.import_module("matplotlib.figure")
@@ -125,12 +171,7 @@ def draw_convergence(record: Record, result: RunResult, path: str | os.PathLike[
         # A figure of its own instead of pyplot: no global state, no window, half the import time.
         figure = figures.Figure(figsize=(8.6, 6.6), layout="constrained")
         agg.FigureCanvasAgg(figure)
-        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.3, 1))
-        _draw_errors(above, record, result, int(rounds[0]))
-        _draw_allocations(below, rounds, values, agents, result)
-        _mark_phases(above, int(rounds[0]), result.stopped_in_round, titled=True)
-        _mark_phases(below, int(rounds[0]), result.stopped_in_round, titled=False)
-        below.set_xlabel("round")
+        yield figure
         path = Path(path)
         temporary = path.with_name(f".{path.name}")
         try:

@@ -85,9 +85,9 @@ class Progress:
 
         Args:
             agent: one of the agents of the run; others are ignored.
-            info: optional ``suspects`` (neighbour -> suspect or down); ``round`` (int), ``kind`` (which protocol is spoken, "" before the first round), ``record``
-                (newest measurements by name); optional ``state`` (joining, playing, lingering, gone) and
-                ``rejected`` (dropped messages by kind).
+            info: ``round`` (int), ``kind`` (which protocol is spoken, "" before the first round), ``record``
+                (newest measurements by name); optional ``state`` (joining, playing, lingering, gone),
+                ``rejected`` (dropped messages by kind) and ``suspects`` (neighbour -> suspect or down).
         """
         if agent not in self._rounds:
             return

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 
 # Longer lists say nothing on a screen; ``--json`` has them all.
 _UTILITIES_SHOWN = 40
+_PRIVATE = {
+    "private-goods": "[utilities]  private; v(x) = sum over goods of theta x^2 + sigma x",
+    "consensus": "[environment.values]  private",
+}
 
 
 def describe(loaded: LoadedScenario, width: int = 100) -> str:
@@ -23,12 +27,25 @@ def describe(loaded: LoadedScenario, width: int = 100) -> str:
         f"hash {loaded.hash[:16]}",
     ]
     lines = [line for line in lines if line]
-    for section in ("environment", "mechanism", "learning", "synchrony", "stopping", "broker", "record"):
+    if "values" in resolved["environment"]:
+        del resolved["environment"]["values"]  # shown agent by agent below
+    for section in (
+        "environment",
+        "mechanism",
+        "learning",
+        "synchrony",
+        "stopping",
+        "broker",
+        "recovery",
+        "record",
+    ):
         lines += ["", f"[{section}]", *_entries(resolved[section])]
-    lines += ["", f"[utilities]  {len(loaded.agents)} agents, v(x) = sum over goods of theta x^2 + sigma x"]
+    lines += ["", _PRIVATE[loaded.contract()["mechanism"]]]
     for agent in loaded.agents[:_UTILITIES_SHOWN]:
-        utility = loaded.utilities[agent]
-        lines.append(f"  {agent}  theta {_numbers(utility['theta'])}  sigma {_numbers(utility['sigma'])}")
+        own = [
+            f"{key} {_numbers(value)}" for key, value in loaded.utilities[agent].items() if key != "family"
+        ]
+        lines.append(f"  {agent}  {'  '.join(own)}")
     if len(loaded.agents) > _UTILITIES_SHOWN:
         lines.append(f"  ... and {len(loaded.agents) - _UTILITIES_SHOWN} more (--json prints all)")
     return "\n".join([*lines, "", draw(loaded.graph, loaded.directed, width=width), ""])

@@ -1,4 +1,4 @@
-"""Starts again what was killed. The protocol never waits for it: to the neighbours an agent is merely slow."""
+"""Starts again what was killed. The protocol never waits for it: to its neighbours it is just slow."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from runner.hosts import Hosts, Message
 
@@ -22,12 +22,17 @@ class Supervisor:
         hosts: the processes.
         start_message: what to tell a host in its so-manieth life, given (host, life).
         warn: called with a text at every restart.
+        before: awaited with a host before it is started again.
     """
 
     def __init__(
-        self, hosts: Hosts, start_message: Callable[[int, int], Message], warn: Callable[[str], None]
+        self,
+        hosts: Hosts,
+        start_message: Callable[[int, int], Message],
+        warn: Callable[[str], None],
+        before: Callable[[int], Awaitable[None]] | None = None,
     ) -> None:
-        self._hosts, self._start_message, self._warn = hosts, start_message, warn
+        self._hosts, self._start_message, self._warn, self._before = hosts, start_message, warn, before
         self._lives: Counter[int] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -52,5 +57,7 @@ class Supervisor:
         message = self._start_message(host, self._lives[host])
         names = ", ".join([entry["part"]["agent"] for entry in message["agents"]][:4])
         self._warn(f"agent {names} was killed by signal {-code} and is started again")
+        if self._before is not None:
+            await self._before(host)
         await self._hosts.restart(host)
         self._hosts.send(host, message)

@@ -10,6 +10,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from runner.consensus import ConsensusResult
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -50,7 +52,7 @@ def seconds_text(seconds: float) -> str:
     return f"{minutes} min {rest} s"
 
 
-def print_result(result: RunResult, console: Console, *, agents: bool = False) -> None:
+def print_result(result: RunResult | ConsensusResult, console: Console, *, agents: bool = False) -> None:
     """Print what a run came to, and where its record and its plot are.
 
     Args:
@@ -83,12 +85,18 @@ def print_result(result: RunResult, console: Console, *, agents: bool = False) -
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def agent_rows(result: RunResult) -> Table | None:
-    """What every agent gets and pays beside what it should get; None for more than ``AGENT_LIMIT`` agents."""
-    if len(result.allocation) > AGENT_LIMIT:
+def agent_rows(result: RunResult | ConsensusResult) -> Table | None:
+    """What every agent came to, beside what it should; None for more than ``AGENT_LIMIT`` agents."""
+    if result.agents > AGENT_LIMIT:
         return None
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("agent")
+    if isinstance(result, ConsensusResult):
+        for title in ("found", "expected"):
+            table.add_column(title, justify="right")
+        for agent, value in result.values.items():
+            table.add_row(agent, _numbers(value), _numbers(result.expected))
+        return table
     for title in ("allocation", "optimum", "price", "tax"):
         table.add_column(title, justify="right")
     for agent, allocation in result.allocation.items():
@@ -102,10 +110,13 @@ def agent_rows(result: RunResult) -> Table | None:
     return table
 
 
-def _groups(result: RunResult) -> Iterator[tuple[str, list[Row]]]:
+def _groups(result: RunResult | ConsensusResult) -> Iterator[tuple[str, list[Row]]]:
     yield f"{result.scenario}: network", _network(result)
-    yield "outcome against the central optimum", _outcome(result)
-    yield "certificate", _certificate(result)
+    if isinstance(result, ConsensusResult):
+        yield f"{result.primitive} against the truth", _found(result)
+    else:
+        yield "outcome against the central optimum", _outcome(result)
+        yield "certificate", _certificate(result)
     if result.dropped or result.retransmissions:
         dropped = [Row(kind, f"{count:,}", "dropped") for kind, count in sorted(result.dropped.items())]
         yield (
@@ -117,13 +128,31 @@ def _groups(result: RunResult) -> Iterator[tuple[str, list[Row]]]:
         )
 
 
-def _network(result: RunResult) -> list[Row]:
+def _found(result: ConsensusResult) -> list[Row]:
+    shown = next(iter(result.values.values()))
+    error = "nothing found by some agent" if result.error is None else f"{result.error:.1e}"
+    close = result.error is not None and result.error <= result.tolerance
+    promised = "exact is promised" if not result.tolerance else f"promised {result.tolerance:.1e}"
+    spread = "-" if result.spread is None else f"{result.spread:.1e}"
+    same = "the same bits at every agent" if result.identical else "agents differ in the last digits"
+    return [
+        Row("found", _numbers(shown), f"expected {_numbers(result.expected)}"),
+        Row("largest error", error, promised, close),
+        Row("spread", spread, same, result.identical or None),
+    ]
+
+
+def _network(result: RunResult | ConsensusResult) -> list[Row]:
     first = result.first_round_seconds
     virtual = result.mode == "virtual"
+    if isinstance(result, ConsensusResult):
+        of_these = f"{result.primitive_rounds} of {result.primitive}"
+    else:
+        of_these = f"{result.play_rounds} of play"
     pace = f"{result.rounds / result.seconds:,.0f} rounds/s" if result.seconds > 0 else ""
     return [
         Row("agents", f"{result.agents}", f"diameter {result.diameter}"),
-        Row("rounds", f"{result.rounds}", f"{result.play_rounds} of play"),
+        Row("rounds", f"{result.rounds}", of_these),
         Row(
             "stopped in round",
             f"{result.stopped_in_round}",

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from broker import topics
 from broker.codec import Malformed
-from broker.virtual import Fate, Stalled, VirtualNetwork
-from node.agent import GONE, Agent
+from broker.virtual import Fate, Stalled
 from node.errors import AgentError
 from node.host import describe, progress
-from node.protocols.allocate import allocate
-from node.switchboard import Switchboard
+from node.protocols.registry import protocol_of
+from node.store import MemoryStore
 from runner.errors import RunFailed
+from runner.fate import RECORDER, fate_of
 from runner.record import PartWriter, decode_batch
+from runner.world import BEAT, World
+from topologies.faults import schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from node.part import Part
+    from runner.world import ProtocolOf
+    from topologies.faults import Faults
 
-# Virtual seconds between two looks at the clock of every agent, and between two batches of telemetry.
-BEAT = 0.05
+# Virtual seconds between two batches of telemetry.
 TELEMETRY_EVERY = 1.0
-# An agent says hello so many virtual seconds after the start at the latest: nobody starts at once.
-STAGGER = 0.05
 
 
 def run_virtual(
@@ -36,24 +36,40 @@ def run_virtual(
     watch: Callable[[str, dict[str, Any]], None] | None = None,
     fate: Fate | None = None,
     limit: float = 1e6,
+    *,
+    faults: Faults | None = None,
+    durable: bool = True,
+    protocol: ProtocolOf = protocol_of,
 ) -> tuple[dict[str, dict[str, Any]], float]:
     """Let the agents of a scenario play over a seeded virtual network.
 
     Args:
         parts: agent -> its part.
-        seed: of all delays.
+        seed: of all delays, and of faults without a seed of their own.
         directory: where the record goes; None records nothing.
         watch: called with (agent, progress) now and then.
-        fate: how deliveries fare; default: once each, after a random delay.
+        fate: how deliveries fare; default: as ``faults`` say, else once each, after a random delay.
         limit: virtual seconds after which the run has failed.
+        faults: what is to go wrong; None: nothing.
+        durable: whether agents that crash remember; those with amnesia never do.
+        protocol: what every agent plays.
     Returns:
         What every agent reports of itself, and the virtual seconds it took.
     Raises:
         RunFailed: naming the agent that cannot go on, or who waits for whom.
     """
-    network = VirtualNetwork(seed, fate)
-    agents: dict[str, Agent] = {}
-    writer = PartWriter(directory, next(iter(parts.values())).run) if directory is not None else None
+    run = next(iter(parts.values())).run
+    writer = PartWriter(directory, run) if directory is not None else None
+    edges = [(i, j) for i, part in parts.items() for j in part.hears]
+    events = schedule(faults, tuple(parts), edges, seed) if faults is not None else []
+    world = World(
+        parts,
+        protocol,
+        seed,
+        fate=fate_of(faults, events) if fate is None and faults is not None else fate,
+        store=(lambda name: MemoryStore()) if durable and events else None,
+    )
+    network = world.network
 
     def take_in(topic: str, payload: bytes) -> None:
         if writer is not None:
@@ -62,61 +78,34 @@ def run_virtual(
             except Malformed as error:
                 raise AssertionError(f"our own telemetry is malformed: {error}") from error
 
-    recorder = network.connect("recorder", take_in)
+    recorder = network.connect(RECORDER, take_in)
     if writer is not None:
-        recorder.subscribe([topics.all_telemetry(next(iter(parts.values())).run)])
-    clients = {}
-    for k, (name, part) in enumerate(sorted(parts.items())):
-        client = clients[name] = network.connect(name, lambda topic, payload: None)
-        agent = agents[name] = Agent(part, partial(allocate, part), client.publish, network.clock, nonce=name)
-        switchboard = Switchboard(part.run, [agent])
-        client.on_message = switchboard.deliver
-        client.subscribe(switchboard.topics())
-        network.call_later(STAGGER * k / len(parts), agent.hello)
-
-    beats = 0
+        recorder.subscribe([topics.all_telemetry(run)])
 
     def publish_telemetry(*, last: bool) -> None:
-        for name, agent in agents.items():
-            for batch in agent.telemetry.take(last=last):
-                clients[name].publish(agent.telemetry.topic, batch)
+        for life in world.lives.values():
+            for batch in life.agent.telemetry.take(last=last):
+                life.publish(life.agent.telemetry.topic, batch)
 
-    def beat() -> None:
-        nonlocal beats
-        beats += 1
-        for agent in agents.values():
-            agent.tick(network.now)
-        if beats % round(TELEMETRY_EVERY / BEAT) == 0:
-            publish_telemetry(last=False)
-            if watch is not None:
-                for name, agent in agents.items():
-                    watch(name, progress(agent))
-        network.call_later(BEAT, beat)
-
-    network.call_later(BEAT, beat)
-    remaining = set(agents)
-
-    def all_gone() -> bool:
-        # Asked after every event, so it must not look at every agent every time.
-        while remaining:
-            name = next(iter(remaining))
-            if agents[name].state is not GONE:
-                return False
-            remaining.discard(name)
-        return True
+    def report() -> None:
+        publish_telemetry(last=False)
+        if watch is not None:
+            for name, agent in world.agents.items():
+                watch(name, progress(agent))
+        network.call_later(TELEMETRY_EVERY, report)
 
     try:
-        network.run(all_gone, limit)
+        world.start(events)
+        network.call_later(TELEMETRY_EVERY + BEAT / 2, report)
+        world.run(limit)
         took = network.now
         publish_telemetry(last=True)
         network.run(lambda: network.now > took + 1.0, limit + 2.0)
     except AgentError as error:
         raise RunFailed(str(error)) from error
     except Stalled as error:
-        waiting = {name: agent.waiting_for() for name, agent in agents.items() if agent.state is not GONE}
-        first = next(iter(sorted(waiting.items())), ("none", ()))
-        raise RunFailed(f"{error}; agent {first[0]} waits for {', '.join(first[1])}") from error
+        raise RunFailed(str(error)) from error
     finally:
         if writer is not None:
             writer.flush()
-    return {name: describe(agent) for name, agent in agents.items()}, took
+    return {name: describe(agent) for name, agent in world.agents.items()}, took

@@ -15,6 +15,7 @@ from pydantic import Discriminator, Field, PlainValidator, Tag, field_validator,
 from pydantic_core import PydanticCustomError
 
 from broker.topics import LEVEL
+from topologies.faults import Faults  # noqa: TC001 - pydantic reads the annotation
 from topologies.generators import AnyGenerator, Section
 
 ID_RULE = "1 to 64 of the characters A-Z a-z 0-9 _ -"
@@ -130,13 +131,60 @@ Topology = Annotated[
 class Environment(Section):
     """What is to be shared, and what all agents know about everybody's curvature (spec 04, section 0)."""
 
-    kind: Literal["private-goods"] = Field(default="private-goods", description='"private-goods"')
+    kind: Literal["private-goods"] = Field(
+        default="private-goods", description='"private-goods" or "consensus"'
+    )
     capacities: Annotated[tuple[Number, ...], Field(strict=False, min_length=1)] = Field(
         description="a list of finite numbers, one per good, at least one"
     )
     eta: float = Field(
         default=25.0, gt=1, description="a finite number > 1; curvatures lie between 1/eta and eta"
     )
+
+
+def _values(value: Any) -> str:
+    return (
+        "drawn"
+        if isinstance(value, Uniform) or (isinstance(value, dict) and [*value] == ["uniform"])
+        else "given"
+    )
+
+
+class ConsensusEnvironment(Section):
+    """Private values, one or several numbers an agent, and something that all of them want to know of all."""
+
+    kind: Literal["consensus"] = Field(description='"private-goods" or "consensus"')
+    values: Annotated[
+        Annotated[Uniform, Tag("drawn")] | Annotated[dict[AgentId, PerGood], Tag("given")],
+        Discriminator(_values),
+    ] = Field(
+        default=Uniform(uniform=(0.0, 1.0)),
+        description="{ uniform = [lo, hi] }, or one finite number or a list of them for every agent id",
+    )
+    seed: int | None = Field(
+        default=None, ge=0, description="a whole number >= 0; without it the scenario's seed"
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> ConsensusEnvironment:
+        if self.seed is not None and not isinstance(self.values, Uniform):
+            raise crossed("seed", self.seed, "no such key beside environment.values that are given")
+        return self
+
+
+def _kind(value: Any) -> Any:
+    """Which environment a table is; the one that was there first needs no ``kind``."""
+    return (
+        value.get("kind", "private-goods")
+        if isinstance(value, dict)
+        else getattr(value, "kind", "private-goods")
+    )
+
+
+AnyEnvironment = Annotated[
+    Annotated[Environment, Tag("private-goods")] | Annotated[ConsensusEnvironment, Tag("consensus")],
+    Discriminator(_kind),
+]
 
 
 class Quadratic(Section):
@@ -178,7 +226,9 @@ class Utilities(Section):
 class Mechanism(Section):
     """The contract. xi and delta follow from the network (spec 04, section 4) unless given."""
 
-    name: Literal["private-goods"] = Field(default="private-goods", description='"private-goods"')
+    name: Literal["private-goods"] = Field(
+        default="private-goods", description='"private-goods" or "consensus"'
+    )
     parameters: Literal["tuned", "eta", "proof", "explicit"] = Field(
         default="tuned", description='"tuned", "eta", "proof" or "explicit"'
     )
@@ -200,6 +250,48 @@ class Mechanism(Section):
         return self
 
 
+class ConsensusMechanism(Section):
+    """One primitive of gossip as a run of its own (docs/consensus.md)."""
+
+    name: Literal["consensus"] = Field(description='"private-goods" or "consensus"')
+    primitive: Literal[
+        "minimum", "maximum", "set", "tree", "diameter", "ratio", "metropolis", "flow", "trimmed"
+    ] = Field(
+        description='"minimum", "maximum", "set", "tree", "diameter", "ratio", "metropolis", "flow" or '
+        '"trimmed"'
+    )
+    rho: float | None = Field(
+        default=None, ge=0, lt=1, description='a number in [0, 1), with primitive = "metropolis"'
+    )
+    f: int | None = Field(
+        default=None, ge=0, description='a whole number >= 0 of liars, with primitive = "trimmed"'
+    )
+
+    @model_validator(mode="after")
+    def _belongs(self) -> ConsensusMechanism:
+        if self.rho is not None and self.primitive != "metropolis":
+            raise crossed("rho", self.rho, f'no such key, because mechanism.primitive = "{self.primitive}"')
+        if self.f is not None and self.primitive != "trimmed":
+            raise crossed("f", self.f, f'no such key, because mechanism.primitive = "{self.primitive}"')
+        if self.f is None and self.primitive == "trimmed":
+            raise crossed("f", None, 'a whole number >= 0 of liars, because mechanism.primitive = "trimmed"')
+        return self
+
+
+def _name(value: Any) -> Any:
+    return (
+        value.get("name", "private-goods")
+        if isinstance(value, dict)
+        else getattr(value, "name", "private-goods")
+    )
+
+
+AnyMechanism = Annotated[
+    Annotated[Mechanism, Tag("private-goods")] | Annotated[ConsensusMechanism, Tag("consensus")],
+    Discriminator(_name),
+]
+
+
 class Learning(Section):
     """How agents form beliefs from what they heard."""
 
@@ -215,7 +307,7 @@ class Synchrony(Section):
 class Stopping(Section):
     """When to stop. ``tolerance`` is the accuracy promised for the allocation, relative to ``scale``."""
 
-    rule: Literal["counters"] = Field(default="counters", description='"counters"')
+    rule: Literal["counters", "windows"] = Field(default="counters", description='"counters" or "windows"')
     tolerance: float = Field(default=1e-6, gt=0, lt=1, description="a number in (0, 1)")
     scale: float | None = Field(
         default=None, gt=0, description="a finite number > 0; without it max |capacity| / N"
@@ -278,14 +370,15 @@ class Scenario(Section):
     topology: Topology = Field(
         description="a table with `generator`, with `nodes` and `edges`, or with `file`"
     )
-    environment: Environment = Field(description="a table with `capacities` and optionally `kind`, `eta`")
+    environment: AnyEnvironment = Field(description="a table with `capacities` and optionally `kind`, `eta`")
     utilities: Utilities = Field(default_factory=Utilities, description="a table")
-    mechanism: Mechanism = Field(default_factory=Mechanism, description="a table")
+    mechanism: AnyMechanism = Field(default_factory=Mechanism, description="a table")
     learning: Learning = Field(default_factory=Learning, description="a table")
     synchrony: Synchrony = Field(default_factory=Synchrony, description="a table")
     stopping: Stopping = Field(default_factory=Stopping, description="a table")
     broker: Broker = Field(default_factory=Broker, description="a table")
     recovery: Recovery = Field(default_factory=Recovery, description="a table")
+    faults: Faults | None = Field(default=None, description="a table; without it nothing goes wrong")
     record: Record = Field(default_factory=Record, description="a table")
 
 

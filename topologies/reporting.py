@@ -8,8 +8,20 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import BaseModel
 
 from topologies.errors import Problem, key_path, shown
+from topologies.faults import EVENTS, Faults, LinkFaults, Storm
 from topologies.generators import AnyGenerator
-from topologies.model import Explicit, GraphFile, Quadratic, Scenario, Uniform, Utilities
+from topologies.model import (
+    ConsensusEnvironment,
+    ConsensusMechanism,
+    Environment,
+    Explicit,
+    GraphFile,
+    Mechanism,
+    Quadratic,
+    Scenario,
+    Uniform,
+    Utilities,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,12 +35,17 @@ GENERATORS: dict[str, type[BaseModel]] = {
     get_args(model.model_fields["generator"].annotation)[0]: model for model in get_args(AnyGenerator)
 }
 
+# Tables whose keys depend on one of them: section -> the key, and its values with the model of each.
+KINDS: dict[str, tuple[str, dict[str, type[BaseModel]]]] = {
+    "environment": ("kind", {"private-goods": Environment, "consensus": ConsensusEnvironment}),
+    "mechanism": ("name", {"private-goods": Mechanism, "consensus": ConsensusMechanism}),
+}
 
 SECTIONS: dict[str, type[BaseModel]] = {
     name: info.annotation
     for name, info in Scenario.model_fields.items()
     if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)
-}
+} | {"faults": Faults}
 
 
 def problems_of(error: ValidationError) -> list[Problem]:
@@ -47,9 +64,17 @@ def _problem(item: dict[str, Any]) -> Problem:
     if kind == "extra_forbidden":
         known = list(model.model_fields) if model is not None else []
         got, expected = f"unknown key with value {shown(value)}", _one_of(known, str(keys[-1]))
+    elif kind == "union_tag_invalid" and keys[0] in KINDS:
+        key, models = KINDS[str(keys[0])]
+        keys += (key,)
+        got, expected = f"got {shown(context['tag'])}", _one_of(list(models), str(context["tag"]))
     elif kind == "union_tag_invalid":
-        keys += ("generator",)
-        got, expected = f"got {shown(context['tag'])}", _one_of(list(GENERATORS), str(context["tag"]))
+        key, known = ("kind", list(EVENTS)) if keys[0] == "faults" else ("generator", list(GENERATORS))
+        keys += (key,)
+        got, expected = f"got {shown(context['tag'])}", _one_of(known, str(context["tag"]))
+    elif kind == "union_tag_not_found" and keys[0] == "faults":
+        keys += ("kind",)
+        got, expected = "missing", _one_of(list(EVENTS), "")
     elif kind == "crossed":
         keys += (context["key"],)
         got = "missing" if context["value"] is None else f"got {shown(context['value'])}"
@@ -78,12 +103,26 @@ def locate(loc: Keys) -> tuple[Keys, type[BaseModel] | None]:
             return ("topology", *rest), GENERATORS.get(str(tag)) if rest else Scenario
         case ("topology", "generated" | "explicit" | "file" as tag, *rest):
             return ("topology", *rest), (Explicit if tag == "explicit" else GraphFile) if rest else Scenario
+        case ("environment", "consensus", "values", "drawn", "uniform", *rest) if rest:
+            return ("environment", "values", "uniform", *rest), Uniform
+        case ("environment", "consensus", "values", "drawn", *rest) if rest:
+            return ("environment", "values", *rest), Uniform
+        case ("environment", "consensus", "values", "given", *rest):
+            return ("environment", "values", *rest), ConsensusEnvironment
+        case ("environment" | "mechanism" as section, tag, *rest) if tag in KINDS[section][1]:
+            return (section, *rest), KINDS[section][1][tag] if rest else Scenario
         case ("utilities", "agents", _, _, *_):
             return loc, Quadratic
         case ("utilities", "theta" | "sigma" as key, "uniform", *rest) if rest:
             return ("utilities", key, *rest), Uniform
         case ("utilities", "theta" | "sigma" as key, "uniform" | "fixed", *rest):
             return ("utilities", key, *rest), Utilities
+        case ("faults", "event", int(), str() as tag, *rest) if tag in EVENTS:
+            return ("faults", "event", loc[2], *rest), EVENTS[tag]
+        case ("faults", "link", int(), _, *_):
+            return loc, LinkFaults
+        case ("faults", "storm", _, *_):
+            return loc, Storm
         case (str() as section, _, *_) if section in SECTIONS:
             return loc, SECTIONS[section]
     return loc, Scenario

@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from node.part import Part
+from topologies import consensus, faults
 from topologies.catalog import find
-from topologies.errors import Invalid, Problem, ScenarioError
+from topologies.errors import Invalid, Problem, ScenarioError, shown
 from topologies.graphs import build_graph
-from topologies.model import Scenario
+from topologies.model import ConsensusEnvironment, ConsensusMechanism, Scenario
 from topologies.overrides import apply
 from topologies.reporting import problems_of
 from topologies.valuations import draw_utilities
@@ -40,7 +41,8 @@ class LoadedScenario:
         graph: agents ascending; edge i -> j means "i listens to j"; both directions if undirected.
         directed: whether the scenario says that edges have one direction.
         agents: ids, ascending.
-        utilities: agent -> ``{"family": "quadratic", "theta": [K numbers], "sigma": [K numbers]}``.
+        utilities: agent -> ``{"family": "quadratic", "theta": [K numbers], "sigma": [K numbers]}``, or, in a
+            consensus scenario, ``{"family": "value", "value": [numbers]}``.
     """
 
     spec: Scenario
@@ -66,6 +68,10 @@ class LoadedScenario:
         ``xi`` and ``delta`` are there only with ``parameters = "explicit"``, ``max_rounds`` only if set.
         """
         spec = self.spec
+        if isinstance(spec.environment, ConsensusEnvironment) or isinstance(
+            spec.mechanism, ConsensusMechanism
+        ):
+            return consensus.contract(spec)
         explicit = {"xi": spec.mechanism.xi, "delta": spec.mechanism.delta}
         limit = {"max_rounds": spec.stopping.max_rounds}
         return {
@@ -105,16 +111,21 @@ class LoadedScenario:
         A password in ``broker.url`` is left out.
         """
         spec = self.spec
-        plain = spec.model_dump(mode="json", exclude_none=True, exclude={"topology", "utilities"})
+        drawn = {"environment"} if isinstance(spec.environment, ConsensusEnvironment) else set()
+        plain = spec.model_dump(mode="json", exclude_none=True, exclude={"topology", "utilities", *drawn})
         edges = [[a, b] for a, b in self.graph.edges if self.directed or a < b]
         plain["topology"] = {"nodes": list(self.agents), "edges": edges, "directed": self.directed}
-        plain["utilities"] = {
-            "family": spec.utilities.family,
-            "agents": {
-                agent: {key: value for key, value in utility.items() if key != "family"}
-                for agent, utility in self.utilities.items()
-            },
-        }
+        if isinstance(spec.environment, ConsensusEnvironment):
+            values = {agent: utility["value"] for agent, utility in self.utilities.items()}
+            plain["environment"] = {"kind": "consensus", "values": values}
+        else:
+            plain["utilities"] = {
+                "family": spec.utilities.family,
+                "agents": {
+                    agent: {key: value for key, value in utility.items() if key != "family"}
+                    for agent, utility in self.utilities.items()
+                },
+            }
         if spec.broker.url is not None:
             parts = urlsplit(spec.broker.url)
             plain["broker"]["url"] = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
@@ -145,7 +156,13 @@ def load_scenario(
         spec = Scenario.model_validate(data)
         _check(spec)
         graph, directed = build_graph(spec.topology, spec.seed, path.parent)
-        utilities = draw_utilities(spec.utilities, spec.environment, tuple(graph), spec.seed)
+        if spec.faults is not None:
+            faults.check(spec.faults, tuple(graph), graph.edges)
+        if isinstance(spec.environment, ConsensusEnvironment):
+            consensus.check_graph(spec, graph, directed)
+            utilities = consensus.draw_values(spec.environment, tuple(graph), spec.seed)
+        else:
+            utilities = draw_utilities(spec.utilities, spec.environment, tuple(graph), spec.seed)
     except ValidationError as error:
         raise ScenarioError.of(str(path), problems_of(error), origin) from None
     except Invalid as error:
@@ -182,6 +199,16 @@ def _line(text: str, message: str) -> str:
 
 
 def _check(spec: Scenario) -> None:
+    if isinstance(spec.environment, ConsensusEnvironment) or isinstance(spec.mechanism, ConsensusMechanism):
+        return consensus.check_rules(spec)
+    if spec.stopping.rule != "counters":
+        raise Invalid(
+            Problem(
+                "stopping.rule",
+                f"got {shown(spec.stopping.rule)}",
+                '"counters"; windows measure the spread of estimates of one thing, which allocations are not',
+            )
+        )
     if spec.stopping.scale is None and not any(spec.environment.capacities):
         raise Invalid(
             Problem(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
+from runner.consensus import ConsensusResult
 from runner.table import agent_rows, bytes_text, print_result, seconds_text
 from tests.runner.results import result_of
 
@@ -144,3 +145,61 @@ def test_agents_are_listed_up_to_a_limit():
     assert agent_rows(result_of(40)) is not None
     assert agent_rows(result_of(41)) is None
     assert "too many" in printed(n=41, agents=True)
+
+
+def consensus_result(**changes):
+    facts = {
+        "run": "r",
+        "scenario": "consensus-ratio-3",
+        "mode": "virtual",
+        "agents": 3,
+        "diameter": 2,
+        "rounds": 90,
+        "stopped_in_round": 89,
+        "messages": 360,
+        "bytes": 36000,
+        "published": 270,
+        "retransmissions": 0,
+        "seconds": 1.5,
+        "first_round_seconds": None,
+        "dropped": {},
+        "run_dir": None,
+        "primitive": "ratio",
+        "primitive_rounds": 84,
+        "values": {"a": [0.5], "b": [0.5 + 1e-10], "c": [0.5]},
+        "expected": [0.5],
+        "error": 1e-10,
+        "spread": 1e-10,
+        "identical": False,
+        "exact": False,
+        "tolerance": 1e-9,
+        "stopped_unsatisfied": 0,
+    }
+    return ConsensusResult(**{**facts, **changes})
+
+
+def printed_consensus(result, **how):
+    console = Console(file=io.StringIO(), width=100)
+    print_result(result, console, **how)
+    return console.file.getvalue()
+
+
+def test_a_consensus_run_is_held_against_the_truth():
+    text = printed_consensus(consensus_result(), agents=True)
+    assert "ratio against the truth" in text
+    assert "84 of ratio" in text
+    assert "promised 1.0e-09" in text
+    assert consensus_result().kept_promise
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"error": 2e-9},
+        {"error": None, "spread": None},
+        {"stopped_unsatisfied": 1},
+        {"exact": True, "tolerance": 0.0, "error": 0.0},
+    ],
+)
+def test_a_broken_promise_of_consensus_is_seen(broken):
+    assert not consensus_result(**broken).kept_promise

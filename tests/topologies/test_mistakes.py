@@ -12,7 +12,7 @@ import pytest
 from topologies import ScenarioError, load_scenario
 from topologies.generators import Section
 from topologies.model import Explicit, GraphFile, Scenario
-from topologies.reporting import GENERATORS, SECTIONS
+from topologies.reporting import GENERATORS, KINDS, SECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -289,7 +289,8 @@ def test_every_key_of_the_format_says_what_it_expects() -> None:
 
 def test_the_reference_names_every_key_and_generator() -> None:
     text = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text("utf-8")
-    tables = [Scenario, *SECTIONS.values(), *GENERATORS.values(), Explicit, GraphFile]
+    kinds = [model for _, models in KINDS.values() for model in models.values()]
+    tables = [Scenario, *SECTIONS.values(), *kinds, *GENERATORS.values(), Explicit, GraphFile]
     words = {*GENERATORS, *(key for table in tables for key in table.model_fields)}
     assert {
         word for word in words if not re.search(rf"[`\[.]{word}[`\].]|^{word} = ", text, re.MULTILINE)

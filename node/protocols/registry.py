@@ -1,0 +1,29 @@
+"""Which protocol a run's mechanism is played by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from node.protocols.allocate import allocate
+from node.protocols.consensus import consensus
+
+if TYPE_CHECKING:
+    from node.part import Part
+    from node.protocol import Protocol
+
+
+def protocol_of(part: Part, resume: Any = None) -> Protocol:
+    """The protocol of ``part.contract["mechanism"]``, from a snapshot or from the start.
+
+    Raises:
+        ValueError: for an unknown mechanism.
+    """
+    match part.contract.get("mechanism"):
+        case "private-goods":
+            return allocate(part, resume)
+        case "consensus":
+            if resume is not None:
+                raise ValueError("consensus takes no snapshots of its own; it is replayed from the start")
+            return consensus(part)
+        case other:
+            raise ValueError(f"unknown mechanism {other!r}; expected 'private-goods' or 'consensus'")

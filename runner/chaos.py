@@ -1,0 +1,317 @@
+"""Makes the faults of a scenario happen in a run over a real broker: signals to processes, and a proxy.
+
+Crashes are SIGKILL, pauses SIGSTOP and SIGCONT, a dead broker is its server process killed; loss, delay and
+cuts happen in a proxy through which the agents are connected. What the agents do about it is not its
+business: the supervisor, the broker's watch and the agents themselves work as in any other run.
+
+The clock of the faults starts when every agent has been heard of. docs/chaos.md says what is real in each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+from broker import topics
+from broker.proxy import AT_ONCE, Proxy, Weather
+from runner.errors import UserError
+from topologies.faults import Amnesia, AnyEvent, BrokerKill, Crash, Cut, Faults, Partition, Pause, schedule
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from contextlib import AsyncExitStack
+    from pathlib import Path
+
+    from broker.embedded import EmbeddedBroker
+    from broker.proxy import Client
+    from broker.transport import Address
+    from runner.hosts import Hosts, Message
+    from topologies import LoadedScenario
+
+    Link = tuple[str, str]
+    Watch = Callable[[str, Message], None]
+
+# A slow agent's process runs for one part of this period and stands still for the rest; in seconds.
+SLOW_PERIOD = 0.05
+# Client ids of agents, as the launcher and ``node.connection`` make them.
+_AGENT = re.compile(r"agent-(.+)-[0-9a-f]{16}(-\d+)?\Z")
+
+
+class LinkWeather:
+    """How messages fare on each link: a ``Fate`` for the proxy.
+
+    A message is harmed on its way from the broker to its reader, where the link is known: the reader is whose
+    connection it is, and the topic tells who speaks. So every delivery has the probabilities of its link, as
+    in the virtual network.
+
+    Args:
+        faults: whose probabilities hold, until ``faults.until``.
+        clock: seconds since the agents were let go; negative before.
+
+    Attributes:
+        upwards: whether what is published may be harmed on its way to the broker as well.
+        lost_on_cuts: messages that met a cut.
+    """
+
+    def __init__(self, faults: Faults, clock: Callable[[], float]) -> None:
+        self.upwards = False
+        self.lost_on_cuts = 0
+        self._clock, self._until = clock, faults.until
+        self._all = Weather(faults.loss, faults.duplicate, faults.reorder, faults.delay)
+        self._links: dict[Link, Weather] = {}
+        for other in faults.link:
+            weather = Weather(
+                self._all.loss if other.loss is None else other.loss,
+                self._all.duplicate if other.duplicate is None else other.duplicate,
+                self._all.reorder if other.reorder is None else other.reorder,
+                self._all.delay if other.delay is None else other.delay,
+            )
+            self._links.update(dict.fromkeys(other.links, weather))
+        self._cuts: list[tuple[float, Callable[[str, str], bool]]] = []
+
+    def cut(self, until: float, severed: Callable[[str, str], bool]) -> None:
+        """Let nothing pass the links for which ``severed(speaker, reader)`` holds."""
+        self._cuts.append((until, severed))
+
+    def fate(self, rng: random.Random, client: Client, up: bool, topic: str) -> Sequence[float]:
+        """See ``broker.proxy.Fate``."""
+        if up and not self.upwards:
+            return AT_ONCE
+        now = self._clock()
+        calm = self._until is not None and now >= self._until
+        if up:
+            return AT_ONCE if calm else self._all.delays(rng)
+        try:
+            speaker = topics.Topic.parse(topic).src
+        except topics.BadTopic:
+            return AT_ONCE
+        match = _AGENT.match(client.client_id)
+        reader = match[1] if match else ""
+        if self._cuts:
+            self._cuts = [cut for cut in self._cuts if cut[0] > now]
+            if speaker != reader and any(severed(speaker, reader) for _, severed in self._cuts):
+                self.lost_on_cuts += 1
+                return ()
+        return AT_ONCE if calm else self._links.get((speaker, reader), self._all).delays(rng)
+
+
+class Chaos:
+    """The faults of one run, from their schedule to their end.
+
+    Args:
+        loaded: a scenario with faults.
+        own_broker: whether the broker is ours to kill.
+        shares: host -> its agents.
+        state: the directory that holds every agent's store.
+        warn: called with what the user should know and the run survives.
+    Raises:
+        UserError: if a fault cannot be had in this run.
+
+    Attributes:
+        done: events that have happened so far, with their time.
+        proxy: through which the agents are connected, if packets are to be harmed.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedScenario,
+        own_broker: bool,
+        shares: Sequence[Sequence[str]],
+        state: Path,
+        warn: Callable[[str], None],
+    ) -> None:
+        faults = loaded.spec.faults
+        assert faults is not None
+        self.done: list[tuple[float, AnyEvent]] = []
+        self.proxy: Proxy | None = None
+        self._faults, self._warn, self._state = faults, warn, state
+        self._agents = loaded.agents
+        self._events = schedule(faults, loaded.agents, loaded.graph.edges, loaded.spec.seed)
+        self._seed = faults.seed if faults.seed is not None else loaded.spec.seed
+        self._host_of = {agent: host for host, share in enumerate(shares) for agent in share}
+        self._began: float | None = None
+        self.weather = LinkWeather(faults, self.clock)
+        self._broker: EmbeddedBroker | None = None
+        self._hosts: Hosts | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped: dict[int, int] = {}  # process -> how many pauses it is in
+        self._back_at: dict[int, float] = {}  # host -> when it may be started again
+        self._to_forget: dict[int, set[str]] = {}  # host -> its agents whose stores are to be lost
+        self._broker_back_at = 0.0
+        self._broker_keeps = True
+        self._heard_of: set[str] = set()
+        self._unheard = asyncio.Event()
+        _check(faults, self._events, loaded, own_broker)
+
+    def clock(self) -> float:
+        """Seconds since the agents were let go; negative before."""
+        return time.monotonic() - self._began if self._began is not None else -1.0
+
+    async def interpose(self, stack: AsyncExitStack, address: Address) -> Address:
+        """Where the agents are to connect: the broker, or a proxy in front of it."""
+        if not _needs_proxy(self._faults, self._events):
+            return address
+        self.proxy = Proxy(address, self.weather.fate, seed=self._seed)
+        await stack.enter_async_context(self.proxy)
+        return self.proxy.address
+
+    def watching(self, watch: Watch) -> Watch:
+        """Note who has been heard of on the way to ``watch``."""
+
+        def noted(agent: str, info: Message) -> None:
+            self._heard_of.add(agent)
+            if len(self._heard_of) == len(self._agents):
+                self._unheard.set()
+            watch(agent, info)
+
+        return noted
+
+    def begin(self, stack: AsyncExitStack, hosts: Hosts) -> None:
+        """Let the faults happen from the moment on when every agent has been heard of."""
+        self._hosts = hosts
+        self._spawn(self._run(), "chaos")
+        stack.push_async_callback(self.close)
+
+    async def close(self) -> None:
+        """Stop making faults; whoever stands still goes on."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for pid in list(self._stopped):
+            self._continue(pid)
+        if missed := len(self._events) - len(self.done):
+            self._warn(f"the run ended before {missed} of its {len(self._events)} faults could happen")
+
+    # -- for those who start again what was killed -----------------------------------------------------
+
+    async def before_revival(self, host: int) -> None:
+        """Wait until a killed host may come back, and take away what its agents are to have forgotten."""
+        await asyncio.sleep(max(0.0, self._back_at.get(host, 0.0) - time.monotonic()))
+        for agent in self._to_forget.pop(host, ()):
+            # In a thread: a store that was made to last may be large.
+            await asyncio.to_thread(shutil.rmtree, self._state / agent, ignore_errors=True)
+
+    def take_broker(self, broker: EmbeddedBroker) -> None:
+        """The broker that may be killed."""
+        self._broker = broker
+
+    async def before_broker(self) -> bool:
+        """Wait until a killed broker may come back; whether it finds its store."""
+        await asyncio.sleep(max(0.0, self._broker_back_at - time.monotonic()))
+        keeps, self._broker_keeps = self._broker_keeps, True
+        return keeps
+
+    # -- the events ------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        await self._unheard.wait()
+        self._began = time.monotonic()
+        for agent, factor in self._faults.slow.items():
+            self._spawn(self._slow(agent, factor), f"slow-{agent}")
+        for event in self._events:
+            await asyncio.sleep(max(0.0, event.at - self.clock()))
+            self._make(event)
+            self.done.append((self.clock(), event))
+
+    def _make(self, event: AnyEvent) -> None:
+        match event:
+            case Crash() | Amnesia():
+                for agent in event.agents:
+                    self._kill(agent, event.down, forget=isinstance(event, Amnesia))
+            case Pause():
+                for host in {self._host_of[agent] for agent in event.agents}:
+                    self._spawn(self._pause(host, event.lasts), f"pause-{host}")
+            case Cut():
+                links = frozenset(event.links)
+                self.weather.cut(event.at + event.lasts, lambda i, j: (i, j) in links)
+            case Partition():
+                group = {agent: k for k, members in enumerate(event.groups) for agent in members}
+                self.weather.cut(event.at + event.lasts, lambda i, j: group.get(i) != group.get(j))
+            case BrokerKill():
+                self._kill_broker(event)
+
+    def _kill(self, agent: str, down: float, *, forget: bool) -> None:
+        host = self._host_of[agent]
+        self._back_at[host] = max(self._back_at.get(host, 0.0), time.monotonic() + down)
+        if forget:
+            self._to_forget.setdefault(host, set()).add(agent)
+        if (pid := self._pid(host)) is not None:
+            _signal(pid, signal.SIGKILL)
+
+    def _kill_broker(self, event: BrokerKill) -> None:
+        assert self._broker is not None
+        self._broker_back_at = max(self._broker_back_at, time.monotonic() + event.down)
+        self._broker_keeps = self._broker_keeps and not event.forget
+        if self._broker.running:
+            _signal(self._broker.pid, signal.SIGKILL)
+
+    async def _pause(self, host: int, lasts: float) -> None:
+        pid = self._pid(host)
+        if pid is None:
+            return
+        self._stopped[pid] = self._stopped.get(pid, 0) + 1
+        _signal(pid, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(lasts)
+        finally:
+            self._stopped[pid] -= 1
+            if not self._stopped[pid]:
+                self._continue(pid)
+
+    async def _slow(self, agent: str, factor: float) -> None:
+        """Let a process run for 1/factor of the time."""
+        while True:
+            await self._pause(self._host_of[agent], SLOW_PERIOD * (1.0 - 1.0 / factor))
+            await asyncio.sleep(SLOW_PERIOD / factor)
+
+    def _continue(self, pid: int) -> None:
+        self._stopped.pop(pid, None)
+        if self._hosts is not None and pid in self._hosts.pids.values():
+            _signal(pid, signal.SIGCONT)
+
+    def _pid(self, host: int) -> int | None:
+        return self._hosts.pids.get(host) if self._hosts is not None else None
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+        os.kill(pid, number)
+
+
+def _needs_proxy(faults: Faults, events: Iterable[AnyEvent]) -> bool:
+    packets = (faults.loss, faults.duplicate, faults.reorder, faults.delay, faults.link)
+    return any(packets) or any(isinstance(event, Cut | Partition) for event in events)
+
+
+def _check(faults: Faults, events: Sequence[AnyEvent], loaded: LoadedScenario, own_broker: bool) -> None:
+    """Refuse what cannot be had.
+
+    Raises:
+        UserError: naming the fault and what it needs.
+    """
+    kinds = {event.kind for event in events}
+    if (deadly := kinds & {"crash", "amnesia", "broker-kill"}) and not loaded.spec.recovery.restart:
+        raise UserError(
+            f"faults: {', '.join(sorted(deadly))} over a real broker: expected recovery.restart = true, or "
+            "nobody would start again what was killed"
+        )
+    if "broker-kill" in kinds and not own_broker:
+        raise UserError("faults: broker-kill: expected the embedded broker; somebody else's is not killed")
+    if loaded.spec.broker.connections == "host" and (faults.link or kinds & {"cut", "partition"}):
+        raise UserError(
+            "faults: cuts, partitions and [[faults.link]] over a real broker: expected "
+            'broker.connections = "agent"; one connection for many agents shows no single links'
+        )

@@ -1,0 +1,159 @@
+"""Consensus scenarios: what their sections mean together, the draws, and what the graph must be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from node.consensus.robustness import find_cut
+from topologies.errors import Invalid, Problem, listed, shown
+from topologies.model import ConsensusEnvironment, ConsensusMechanism, Uniform, Utilities
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import networkx as nx
+
+    from topologies.model import Scenario
+
+AVERAGES = ("ratio", "metropolis", "flow", "trimmed")
+# What sums up along links in both directions, and is wrong where they have one.
+UNDIRECTED = ("ratio", "metropolis", "flow", "tree", "set")
+
+
+def check_rules(spec: Scenario) -> None:
+    """Whether the sections of a consensus scenario belong together.
+
+    Raises:
+        Invalid: naming the key that does not.
+    """
+    environment, mechanism = spec.environment, spec.mechanism
+    if not isinstance(mechanism, ConsensusMechanism):
+        raise Invalid(
+            Problem(
+                "mechanism.name",
+                f"got {shown(mechanism.name)}",
+                '"consensus", because environment.kind = "consensus"',
+            )
+        )
+    if not isinstance(environment, ConsensusEnvironment):
+        raise Invalid(
+            Problem(
+                "environment.kind",
+                f"got {shown(environment.kind)}",
+                '"consensus", because mechanism.name = "consensus"',
+            )
+        )
+    if spec.utilities != Utilities():
+        given = spec.utilities.model_dump(mode="json", exclude_none=True)
+        raise Invalid(
+            Problem("utilities", f"got {shown(given)}", "no such section; environment.values takes its place")
+        )
+    if spec.stopping.scale is not None:
+        raise Invalid(
+            Problem(
+                "stopping.scale",
+                f"got {shown(spec.stopping.scale)}",
+                "no such key; the tolerance of consensus is absolute",
+            )
+        )
+    if mechanism.primitive == "trimmed" and spec.stopping.max_rounds is None:
+        raise Invalid(
+            Problem(
+                "stopping.max_rounds",
+                "missing",
+                "a whole number >= 1: trimmed averaging plays so many rounds, as liars may hold up rules",
+            )
+        )
+    if mechanism.primitive in AVERAGES and not isinstance(environment.values, Uniform):
+        wide = [a for a, v in environment.values.items() if isinstance(v, tuple) and len(v) != 1]
+        if wide:
+            raise Invalid(
+                Problem(
+                    f"environment.values.{wide[0]}",
+                    f"got {shown(environment.values[wide[0]])}",
+                    f"one number; {mechanism.primitive} averages one an agent",
+                )
+            )
+
+
+def check_graph(spec: Scenario, graph: nx.DiGraph, directed: bool) -> None:
+    """Whether the primitive is right on this graph.
+
+    Raises:
+        Invalid: for directed edges where both directions are needed, and for a graph that cannot bear the
+            liars it is to bear, with the cut that shows it.
+    """
+    mechanism = spec.mechanism
+    assert isinstance(mechanism, ConsensusMechanism)
+    if directed and mechanism.primitive in UNDIRECTED:
+        raise Invalid(
+            Problem(
+                "topology",
+                "has edges of one direction",
+                f"an undirected graph; {mechanism.primitive} talks both ways on every edge",
+            )
+        )
+    if mechanism.primitive == "trimmed" and mechanism.f:
+        need = 2 * mechanism.f + 1
+        cut, _ = find_cut({agent: sorted(graph.successors(agent)) for agent in graph}, need)
+        if cut is not None:
+            raise Invalid(
+                Problem(
+                    "topology",
+                    f"is not {need}-robust: nobody in {{{listed(cut[0])}}} hears {need} agents "
+                    f"outside of it, nor does anybody in {{{listed(cut[1])}}}",
+                    f"a (2f+1)-robust graph for mechanism.f = {mechanism.f}",
+                )
+            )
+
+
+def draw_values(
+    environment: ConsensusEnvironment, agents: Sequence[str], seed: int
+) -> dict[str, dict[str, Any]]:
+    """One private value per agent, ``{"family": "value", "value": [numbers]}``.
+
+    Drawn ones come from ``numpy.random.default_rng(seed)``, agents ascending, one number each.
+
+    Raises:
+        Invalid: for unknown agents, agents without a value, and values of different lengths.
+    """
+    if isinstance(environment.values, Uniform):
+        rng = np.random.default_rng(seed if environment.seed is None else environment.seed)
+        drawn = rng.uniform(*environment.values.uniform, len(agents)).tolist()
+        return {a: {"family": "value", "value": [v]} for a, v in zip(agents, drawn, strict=True)}
+    given = {a: list(v) if isinstance(v, tuple) else [v] for a, v in environment.values.items()}
+    problems = [
+        Problem(f"environment.values.{a}", "no such agent in the topology", f"one of {listed(agents)}")
+        for a in sorted(set(given) - set(agents))
+    ]
+    if missing := [a for a in agents if a not in given]:
+        problems.append(
+            Problem("environment.values", f"nothing for {listed(missing)}", "a value for every agent")
+        )
+    if not problems:
+        width = len(given[agents[0]])
+        problems = [
+            Problem(f"environment.values.{a}", f"got {len(v)} numbers", f"{width}, as for agent {agents[0]}")
+            for a, v in given.items()
+            if len(v) != width
+        ]
+    if problems:
+        raise Invalid(*problems)
+    return {a: {"family": "value", "value": given[a]} for a in agents}
+
+
+def contract(spec: Scenario) -> dict[str, Any]:
+    """The public rules of a consensus run; ``rho``, ``f`` and ``max_rounds`` only where they are given."""
+    mechanism, stopping = spec.mechanism, spec.stopping
+    assert isinstance(mechanism, ConsensusMechanism)
+    extra = {key: value for key in ("rho", "f") if (value := getattr(mechanism, key)) is not None}
+    limit = {"max_rounds": stopping.max_rounds} if stopping.max_rounds is not None else {}
+    return {
+        "mechanism": "consensus",
+        "primitive": mechanism.primitive,
+        **extra,
+        "mode": spec.synchrony.mode,
+        "stopping": {"rule": stopping.rule, "tolerance": stopping.tolerance, **limit},
+    }
