@@ -49,6 +49,7 @@ class Settings:
         warn: called with what the user should know and the run survives.
         stall_timeout: seconds without progress after which the run is given up.
         protocol: what every agent plays, as ``module:function`` taking a Part and a snapshot or None.
+        import_path: folders to import from, beside the installed packages.
     """
 
     hosts: int | None
@@ -58,6 +59,7 @@ class Settings:
     warn: Warn
     stall_timeout: float = STALL_TIMEOUT
     protocol: str = PROTOCOL
+    import_path: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -159,7 +161,11 @@ async def run_processes(
         chaos = _chaos(loaded, settings, shares, state)
         launched = Launched(shares, chaos.watching(settings.watch) if chaos else settings.watch)
         hosts = Hosts(
-            len(shares), launched.heard, launched.ended, lambda reason: launched.fail(RunFailed(reason))
+            len(shares),
+            launched.heard,
+            launched.ended,
+            lambda reason: launched.fail(RunFailed(reason)),
+            settings.import_path,
         )
         stack.push_async_callback(hosts.close)
         # The fork server imports while the broker starts.
@@ -206,6 +212,7 @@ async def run_processes(
                 "agents": agents,
                 "memory": memory,
                 "life": life,
+                "patient": recovery.restart,  # whoever comes back may find the broker dead as well
             }
 
         recovery = loaded.spec.recovery
