@@ -112,7 +112,7 @@ class GmqttTransport(Transport):
         self._client = self._link = None
         link.on_lost = None
         try:
-            await asyncio.wait_for(client.disconnect(), CLOSE_TIMEOUT)
+            await asyncio.wait_for(link.goodbye(), CLOSE_TIMEOUT)
         except TimeoutError:
             pass  # the peer does not read: what is still buffered is lost
         finally:
@@ -153,6 +153,7 @@ class _Client(gmqtt.Client):  # type: ignore[misc]  # gmqtt ships no types
         self, host: str, port: int, ssl: ssl.SSLContext | bool, clean_session: bool, keepalive: int
     ) -> MQTTConnection:
         await asyncio.get_running_loop().create_connection(lambda: self.link, host, port, ssl=ssl)
+        self.link.made = True
         return self.link.connection
 
     async def reconnect(self, delay: bool = False) -> None:
@@ -164,6 +165,7 @@ class _Link(MQTTProtocol):  # type: ignore[misc]  # gmqtt ships no types
 
     Attributes:
         lost: why the connection ended; None before that.
+        made: whether the event loop has handed it over.
         on_lost: called with ``lost`` when it does.
     """
 
@@ -172,6 +174,7 @@ class _Link(MQTTProtocol):  # type: ignore[misc]  # gmqtt ships no types
             connection_state=client._connection_state, id_generator=client._package_handler.id_generator
         )
         self.lost: str | None = None
+        self.made = False
         self.on_lost: OnLost | None = None
         self._client = client
         self._on_message = on_message
@@ -291,11 +294,24 @@ class _Link(MQTTProtocol):  # type: ignore[misc]  # gmqtt ships no types
             self._out.append(bytes(data))
             self.flush()
 
+    async def goodbye(self) -> None:
+        """Say DISCONNECT after all that was published, and wait until the broker has closed the connection.
+
+        Closing a socket that still has unread input makes the kernel reset the connection, and the broker
+        then drops what it has not read yet. So we only close our half, and read on.
+        """
+        if self.lost is None:
+            self._connection.send_disconnect()
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            await asyncio.shield(self._closed)
+
     async def abort(self) -> None:
         """Cut the connection, if there is one, without a goodbye."""
         if self._transport is not None and not self._closed.done():
             self._transport.abort()
-            await self._closed
+            if self.made:  # uvloop never tells of the end of a connection that was cancelled in the making
+                await self._closed
 
     def _break(self, reason: str) -> None:
         self.lost = reason

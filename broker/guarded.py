@@ -65,14 +65,23 @@ class GuardedServer:
         end, self._lifeline = os.pipe()
         _lifelines.add(self._lifeline)
         try:
-            self._guard = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", guard, str(self.directory), *command),
-                stdin=end,
-                stdout=asyncio.subprocess.PIPE,
-                env={**environment, **os.environ},
-                # A session of its own: Ctrl-C in the terminal is for the runner, which ends the broker last.
-                start_new_session=True,
+            spawning = asyncio.ensure_future(
+                asyncio.create_subprocess_exec(
+                    *(sys.executable, "-I", "-S", guard, str(self.directory), *command),
+                    stdin=end,
+                    stdout=asyncio.subprocess.PIPE,
+                    env={**environment, **os.environ},
+                    # A session of its own: Ctrl-C in the terminal is for the runner, which ends the broker
+                    # last.
+                    start_new_session=True,
+                )
             )
+            try:
+                # Cancelled half-way, asyncio would kill the guard, and the server it had started would stay.
+                self._guard = await asyncio.shield(spawning)
+            except asyncio.CancelledError:
+                self._guard = await spawning
+                raise
         finally:
             os.close(end)
         said = await self._hear()

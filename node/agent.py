@@ -19,6 +19,7 @@ answers j with empty messages, pulses, on the private topic ``i/to/j``; contents
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 from typing import Protocol as Interface
@@ -63,7 +64,7 @@ class Agent:
         factory: makes the protocol, from a snapshot or from the start.
         publish: hands a message to the network.
         clock: seconds, monotonic.
-        nonce: tells two processes apart that claim to be the same agent; unguessable.
+        nonce: tells two processes apart that claim to be the same agent; a later one has a larger nonce.
         incarnation: which life of the agent this is at least; the store may know of a later one.
         store: what it must not forget; None forgets all.
         snapshot_every: rounds between two snapshots, for protocols that offer them.
@@ -119,6 +120,7 @@ class Agent:
         self._pacer = Pacer(f"{part.run}/{part.agent}", clock())
         self._liveness = Liveness(self._peers, clock())
         self._said_at = clock()
+        self._answered = dict.fromkeys(self._peers, -math.inf)
         self._now: dict[AgentId, Message] = {}
         self._next: dict[AgentId, Message] = {}
         epoch = left.epoch if left is not None else 0
@@ -237,7 +239,8 @@ class Agent:
             self._echoed = True
             self._start_when_ready()
         elif heard.incarnation >= self.incarnation and heard.state in (JOIN, UP):
-            if not self._echoed:
+            # The later process leaves, by an order that both see alike, whatever reaches whom first.
+            if heard.nonce < self._nonce:
                 raise DuplicateAgent(
                     f"agent {self.id}: another process already plays this agent in run {self.run} "
                     f"(incarnation {heard.incarnation}); this one leaves"
@@ -306,6 +309,8 @@ class Agent:
         elif message.round == now.round + 1:
             slot = self._next
         elif message.round < now.round:
+            if message.round == now.round - 1 and src not in self._now:
+                self._answer(src)  # a copy: it waits, perhaps for what I said and it did not hear
             return self.reject("duplicate")
         else:
             self.reject("ahead")
@@ -316,6 +321,10 @@ class Agent:
         if src in slot:
             return self.reject("duplicate")
         slot[src] = message
+        if slot is self._next and src not in self._now:
+            self._pacer.overtaken(self._clock())
+            if self._pacer.eager:
+                self._answer(src)  # a copy of mine for it makes it answer with the one that was lost
         if slot is self._now and len(slot) == len(self._lives):
             self._advance()
 
@@ -389,9 +398,13 @@ class Agent:
                     f"expected {kind!r}"
                 )
         saying = self.conversation.saying
-        if saying is not None and saying.accepts is not None:
+        if saying is not None:
+            accepts, accepts_told = saying.accepts, saying.accepts_told
             for j in self._links.hears:
-                if not saying.accepts(self._now[j].body):
+                message = self._now[j]
+                if (accepts is not None and not accepts(message.body)) or (
+                    message.told is not None and accepts_told is not None and not accepts_told(message.told)
+                ):
                     del self._now[j]
                     self.reject("body")
         return len(self._now) == len(self._lives)
@@ -435,6 +448,11 @@ class Agent:
         """When ``tick`` has something to do unless a round completes before; in the clock's seconds."""
         return min(self._pacer.deadline, self._said_at + HEARTBEAT)
 
+    @property
+    def eager(self) -> bool:
+        """Whether messages have been lost lately: ``deadline`` then wants to be kept to the millisecond."""
+        return self._pacer.eager and self.state is not GONE
+
     def tick(self, now: float) -> None:
         """Say that this agent is there if it has been silent for a heartbeat, and resend the last two rounds'
         messages if a neighbour has kept it waiting for too long."""
@@ -460,6 +478,16 @@ class Agent:
             for topic, payload in outgoing:
                 self._publish(topic, payload)
             self.resent += len(outgoing)
+
+    def _answer(self, j: AgentId) -> None:
+        """Say the last two rounds again to one neighbour, no sooner than half a pause after the last time."""
+        now = self._clock()
+        if now < self._answered[j] + 0.5 * self._pacer.pause:
+            return
+        self._answered[j] = now
+        for topic, payload in self.conversation.again(j):
+            self._publish(topic, payload)
+            self.resent += 1
 
     def suspects(self) -> dict[AgentId, str]:
         """The neighbours that seem not to be there: ``suspect``, or ``down`` after a while."""

@@ -43,11 +43,17 @@ class Connection:
         if self._transport is not None:
             self._transport.publish(topic, payload, retain=retain)
 
-    async def keep(self, topics: Sequence[str], on_open: Callable[[], None]) -> None:
+    async def keep(
+        self, topics: Sequence[str], on_open: Callable[[], None], *, patient: bool = False
+    ) -> None:
         """Connect, subscribe, call ``on_open``; again after every loss, for ever.
 
+        Args:
+            topics: what to subscribe to.
+            on_open: called whenever the connection is there.
+            patient: whether the broker may be away at the first attempt, too.
         Raises:
-            BrokerError: if the very first attempt fails, or the broker says no at any time.
+            BrokerError: if the very first attempt fails (unless patient), or the broker says no at any time.
         """
         attempt, pause = 0, RETRY[0]
         while True:
@@ -58,7 +64,7 @@ class Connection:
                 await transport.subscribe(topics)
             except BrokerUnreachable:
                 await transport.close()
-                if not attempt:
+                if not attempt and not patient:
                     raise
                 await asyncio.sleep(pause)
                 pause = min(2.0 * pause, RETRY[1])

@@ -39,6 +39,10 @@ class Links:
         self._say = topics.say(part.run, part.agent)
         self._prefix = codec.Prefix(part.run, part.agent, incarnation)
 
+    def private(self, j: AgentId) -> str:
+        """The topic that only j reads."""
+        return self._to[j]
+
     def outgoing(self, say: Say, epoch: int, round_: int) -> Outgoing:
         """A round's messages: one broadcast, or one a neighbour if some of it is private."""
 
@@ -132,6 +136,12 @@ class Conversation:
         self._previous, self.saying = self.saying, say
         self.kept = [*self.kept[-1:], self._links.outgoing(say, self.epoch, self.round)]
         return True
+
+    def again(self, j: AgentId) -> Outgoing:
+        """What was said to one neighbour in the last two rounds, as messages to it alone."""
+        topic = self._links.private(j)
+        # A broadcast's payload is what it would have read; whoever does not listen has messages of its own.
+        return [(topic, dict(outgoing).get(topic, outgoing[0][1])) for outgoing in self.kept if outgoing]
 
     def snapshot(self, every: int) -> Saved | None:
         """What a store needs to resume here, if so many rounds have passed since the last one.

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from broker import topics
 from broker.transport import Address, Will
-from node.agent import GONE, LINGERING, Agent
+from node.agent import GONE, JOINING, LINGERING, Agent
 from node.connection import Connection
 from node.errors import AgentError
 from node.part import Part
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 # The heartbeat of a process: retransmissions, telemetry and progress are looked after this often. No longer
 # than the shortest retransmission time-out, long against a round, which needs no heartbeat at all.
 BEAT = 0.05
+# The same while messages are being lost: the shortest retransmission time-out of ``node.pacing``.
+HASTE = 0.004
 PROGRESS_EVERY = 0.2
 TELEMETRY_EVERY = 0.25
 TELEMETRY_ROWS = 64
@@ -56,8 +58,8 @@ class Host:
     Args:
         start: the ``start`` message (see ``runner.launch``): ``run``, ``client``, ``protocol``, ``broker``
             (host, port, tls), ``shared`` (user, password, client_id) or None, ``agents``: each with ``part``
-            and, unless shared, its own ``access``; optional ``memory`` (directory, durable), and ``life``,
-            how often this host was started before.
+            and, unless shared, its own ``access``; optional ``memory`` (directory, durable), ``life``,
+            how often this host was started before, and ``patient``, whether the broker may be away at first.
         tell: sends one message to the runner.
     """
 
@@ -112,7 +114,7 @@ class Host:
             partial(_resolve(self._start["protocol"]), part),
             connection.publish,
             time.monotonic,
-            secrets.token_hex(8),
+            f"{time.time_ns():016x}{secrets.token_hex(8)}",
             incarnation,
             store,
         )
@@ -126,7 +128,7 @@ class Host:
         tasks = [asyncio.create_task(self._beat(), name="heartbeat")]
         for connection, switchboard, agents in self._connections:
             joined = partial(_reconnected, agents)
-            keeping = connection.keep(switchboard.topics(), joined)
+            keeping = connection.keep(switchboard.topics(), joined, patient=self._start.get("patient", False))
             tasks.append(asyncio.create_task(keeping, name=f"connection-{agents[0].id}"))
         try:
             await asyncio.wait({*tasks, self._failure}, return_when=asyncio.FIRST_COMPLETED)
@@ -139,6 +141,8 @@ class Host:
             await asyncio.gather(*tasks, return_exceptions=True)
             for connection, _, agents in self._connections:
                 for agent in agents:
+                    if agent.state is JOINING:
+                        continue  # it has measured nothing, and may not be who it claims to be
                     for batch in agent.telemetry.take(last=True):
                         connection.publish(agent.telemetry.topic, batch)
                 await connection.close()
@@ -170,7 +174,7 @@ class Host:
                 self._tell({"type": "progress", "agents": {a.id: progress(a) for a in self._agents}})
             if all(agent.state is GONE for agent in self._agents):
                 return
-            await asyncio.sleep(BEAT)
+            await asyncio.sleep(HASTE if any(agent.eager for agent in self._agents) else BEAT)
 
 
 def _reconnected(agents: list[Agent]) -> None:
@@ -272,8 +276,7 @@ async def _serve(control: socket.socket) -> int:
         for task in (playing, runner_gone):
             if task is not None and not task.done():
                 task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+                await asyncio.gather(task, return_exceptions=True)
         writer.close()
 
 

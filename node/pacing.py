@@ -1,14 +1,33 @@
-"""When to send again what was not answered."""
+"""When to send again what was not answered.
+
+Patient by default: a healthy network loses nothing, and on a loaded machine an early copy only adds to the
+load. Eager once messages are known to be lost: a neighbour's message of round k+1 while its message of round
+k has not come, and does not come within a pause, is the proof.
+
+The pauses follow the duration of the *fastest* of the last rounds. An average does not do: with losses most
+rounds take a pause or more, and pauses that follow it feed on themselves. Measured over a virtual network of
+31 agents with 30 % loss: 890 ms a round with an average, 8 ms with the fastest, 3.3 ms without loss.
+"""
 
 from __future__ import annotations
 
 import random
+from collections import deque
+from heapq import nsmallest
 
-# Retransmission time-out: four times the measured round time, between these bounds. The floor is well above
-# the scheduling jitter of a loaded machine, which keeps a healthy run free of needless copies.
+# The first pause, before anything is known of the network.
 START = 0.25
-FLOOR = 0.05
+# Patient: four rounds, and well above the scheduling jitter of a loaded machine.
+PATIENT, FLOOR = 4.0, 0.05
+# Eager: two rounds; the floor is what a timer of the event loop resolves with a process behind every agent.
+EAGER, EAGER_FLOOR = 2.0, 0.004
 CEILING = 5.0
+# Rounds for which a loss is remembered.
+REMEMBERED = 64
+# The third fastest round of so many, once there are some: the very fastest may have begun complete.
+WINDOW, RANK, SOME = 64, 3, 20
+# Copies sent at the eager pause before it doubles: each is lost as easily as what it is a copy of.
+STEADY = 3
 # Spreads the copies of agents that wait for one another.
 JITTER = 0.2
 
@@ -22,31 +41,67 @@ class Pacer:
 
     Attributes:
         deadline: when to send again.
+        pause: how long to wait for an answer to what was sent last.
     """
 
     def __init__(self, seed: str, now: float) -> None:
         self._jitter = random.Random(seed)
-        self._round_time = 0.0
-        self._late = False
+        self._durations: deque[float] = deque(maxlen=WINDOW)
+        self._fastest = 0.0
+        self._eager_rounds = 0
+        self._copies = 0
+        self._gap = False
         self._since = now
-        self._pause = START
+        self.pause = START
         self.deadline = now + START
 
+    @property
+    def eager(self) -> bool:
+        """Whether messages have been lost lately."""
+        return self._eager_rounds > 0
+
     def round_complete(self, now: float) -> None:
-        """A round has ended, so the next one begins; how long it took sets the pause."""
-        if not self._late:  # a round that needed copies says nothing about the network's own speed
-            took = now - self._since
-            self._round_time += 0.1 * (took - self._round_time) if self._round_time else took
+        """A round has ended, so the next one begins."""
+        durations = self._durations
+        durations.append(now - self._since)
+        self._fastest = nsmallest(RANK, durations)[-1] if len(durations) >= SOME else min(durations)
+        if self._eager_rounds:
+            self._eager_rounds -= 1
         self.restart(now)
 
     def restart(self, now: float) -> None:
         """Something new was said; wait the shortest pause for an answer."""
-        self._late, self._since = False, now
-        self._pause = min(max(FLOOR, 4.0 * self._round_time), CEILING) if self._round_time else START
-        self.deadline = now + self._pause
+        self._since, self._copies, self._gap = now, 0, False
+        if not self._durations:
+            self.pause = START
+        elif self._eager_rounds:
+            self.pause = self._eager_pause()
+        else:
+            self.pause = min(max(FLOOR, PATIENT * self._fastest), self._ceiling)
+        self.deadline = now + self.pause
+
+    def overtaken(self, now: float) -> None:
+        """A neighbour's next message came before its message of this round, which is lost or late."""
+        self._gap = True
+        if self._copies:
+            self._eager_rounds = REMEMBERED
+        if self._durations:
+            self.pause = min(self.pause, self._eager_pause())
+            self.deadline = min(self.deadline, now + self.pause)
 
     def back_off(self, now: float) -> None:
-        """Something was sent again; wait twice as long for an answer."""
-        self._late = True
-        self._pause = min(2.0 * self._pause, CEILING)
-        self.deadline = now + self._pause * (1.0 + JITTER * self._jitter.uniform(-1.0, 1.0))
+        """Something was sent again; wait for an answer, longer with every copy."""
+        self._copies += 1
+        if self._gap:
+            self._eager_rounds = REMEMBERED
+        if not self._eager_rounds or self._copies > STEADY:
+            self.pause = min(2.0 * self.pause, CEILING)
+        self.deadline = now + self.pause * (1.0 + JITTER * self._jitter.uniform(-1.0, 1.0))
+
+    def _eager_pause(self) -> float:
+        return min(max(EAGER_FLOOR, EAGER * self._fastest), self._ceiling)
+
+    @property
+    def _ceiling(self) -> float:
+        # The first rounds may have been slow for reasons of their own: no pause grows out of them.
+        return CEILING if len(self._durations) >= SOME else START

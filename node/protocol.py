@@ -27,6 +27,7 @@ class Say:
         accepts: whether a neighbour's body of this round is well formed (types and shapes; finiteness is
             checked for all). Bodies that are not are counted and dropped before they reach the protocol.
             None accepts anything.
+        accepts_told: the same for what a neighbour said to this agent alone.
         report: for the side protocol; never leaves the agent.
         record: measurements of the round just heard, for whoever records the run; name -> number.
         snapshot: ``protocol(resume=snapshot)`` yields this very Say first.
@@ -36,6 +37,7 @@ class Say:
     to: Mapping[AgentId, Any] = field(default_factory=dict)
     kind: str = ""
     accepts: Accepts | None = None
+    accepts_told: Accepts | None = None
     report: Any = None
     record: Mapping[str, float] | None = None
     snapshot: Any = None
@@ -95,6 +97,7 @@ def together(main: Factory, side: Factory, resume: tuple[Any, Any, Any] | None =
                 to={j: (mine.to.get(j), yours.to.get(j)) for j in sorted({*mine.to, *yours.to})},
                 kind=f"{mine.kind}+{yours.kind}",
                 accepts=_pair(mine.accepts, yours.accepts),
+                accepts_told=_pair(_or_none(mine.accepts_told), _or_none(yours.accepts_told)),
                 record=mine.record if yours.record is None else {**(mine.record or {}), **yours.record},
                 snapshot=(mine.snapshot, yours.snapshot, report) if both else None,
             )
@@ -126,6 +129,11 @@ def together(main: Factory, side: Factory, resume: tuple[Any, Any, Any] | None =
     finally:
         m.close()
         s.close()
+
+
+def _or_none(accepts: Accepts | None) -> Accepts | None:
+    """In a pair of private parts either may be missing."""
+    return None if accepts is None else lambda told: told is None or accepts(told)
 
 
 def _pair(first: Accepts | None, second: Accepts | None) -> Accepts:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -64,7 +66,11 @@ def run(
         RunFailed: the run did not come to its end.
         RuntimeError: inside a running event loop; use ``await run_async(...)`` there.
     """
-    return asyncio.run(run_async(source, overrides=overrides, seed=seed, **options))
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(run_async(source, overrides=overrides, seed=seed, **options))
+    raise RuntimeError("an event loop is running here: use `await run_async(...)` instead of `run(...)`")
 
 
 async def run_async(
@@ -90,6 +96,9 @@ async def run_async(
     )
     try:
         result = await _play(loaded, run_id, run_dir, broker, chosen)
+    except UserError:
+        shutil.rmtree(run_dir)  # nothing has run: the same command must work once its mistake is mended
+        raise
     except BaseException as error:
         # Whatever it was, it is raised again; the record says that the run did not end.
         directory.write_json(run_dir / "failed.json", {"error": str(error) or type(error).__name__})
@@ -104,15 +113,27 @@ async def _play(
     if chosen.virtual:
         from runner.virtual import run_virtual
 
-        reports, seconds = await asyncio.to_thread(
-            run_virtual,
-            parts,
-            loaded.spec.seed,
-            run_dir if loaded.spec.record.every else None,
-            chosen.watch,
-            faults=loaded.spec.faults,
-            durable=loaded.spec.recovery.durable != "none",
+        stop = threading.Event()
+        playing = asyncio.create_task(
+            asyncio.to_thread(
+                run_virtual,
+                parts,
+                loaded.spec.seed,
+                run_dir if loaded.spec.record.every else None,
+                chosen.watch,
+                faults=loaded.spec.faults,
+                durable=loaded.spec.recovery.durable != "none",
+                stopped=stop.is_set,
+            )
         )
+        try:
+            reports, seconds = await asyncio.shield(playing)
+        except asyncio.CancelledError:
+            # A thread cannot be cancelled, only asked; the interpreter would wait for it for ever.
+            stop.set()
+            await asyncio.wait({playing})
+            playing.exception()
+            raise
         return _judge(loaded, run_id, "virtual", reports, seconds, None, str(run_dir))
     from runner.launch import Settings, run_processes
 

@@ -10,6 +10,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from runner.errors import UserError
 
@@ -34,18 +35,20 @@ def create(out: Path | None, run: str) -> Path:
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         directory.mkdir()
-    except FileExistsError:
-        raise UserError(f"run directory {directory} exists already; expected a path that does not") from None
     except OSError as error:
+        if directory.exists():
+            raise UserError(f"run directory {directory} exists already; expected one that does not") from None
         raise UserError(f"run directory {directory} cannot be made: {error.strerror}") from None
     return directory
 
 
 def describe(directory: Path, loaded: LoadedScenario, run: str, settings: dict[str, Any]) -> None:
     """Write what was asked for beside what will be measured."""
-    (directory / ("scenario.json" if loaded.path.suffix == ".json" else "scenario.toml")).write_text(
-        loaded.text
-    )
+    text = loaded.text
+    if loaded.spec.broker.url is not None and (password := urlsplit(loaded.spec.broker.url).password):
+        text = text.replace(f":{password}@", ":***@")  # records are shared, passwords are not
+    name = "scenario.json" if loaded.path.suffix == ".json" else "scenario.toml"
+    (directory / name).write_text(text, encoding="utf-8")
     write_json(directory / "resolved.json", loaded.resolved())
     write_json(
         directory / "meta.json",
@@ -65,4 +68,4 @@ def describe(directory: Path, loaded: LoadedScenario, run: str, settings: dict[s
 
 def write_json(path: Path, data: Any) -> None:
     """Write JSON that any program reads: no NaN, no infinities."""
-    path.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n")
+    path.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -64,8 +64,12 @@ class Hosts:
             "OPENBLAS_NUM_THREADS": "1",
             "MKL_NUM_THREADS": "1",
         }
+        # Where the user stands there may be scenario files, with everybody's utilities: nothing to name to
+        # an agent.
+        for name in ("PWD", "OLDPWD"):
+            environment.pop(name, None)
         if self._import_path:
-            environment["PYTHONPATH"] = os.pathsep.join(self._import_path)
+            environment["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, self._import_path))
         try:
             self._server = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -74,6 +78,7 @@ class Hosts:
                 "node",
                 *map(str, theirs),
                 pass_fds=theirs,
+                cwd="/",
                 stdin=asyncio.subprocess.DEVNULL,
                 env=environment,
                 start_new_session=True,  # Ctrl-C in the terminal is for the runner, which ends them in order

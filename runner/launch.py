@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from broker import access
+from broker import access, topics
 from broker.embedded import EmbeddedBroker, PortInUse
 from broker.mqtt import make_transport
 from broker.transport import Address, BrokerError, parse_url
@@ -170,10 +170,11 @@ async def run_processes(
         stack.push_async_callback(hosts.close)
         # The fork server imports while the broker starts.
         starting = asyncio.create_task(hosts.start(), name="hosts")
-        try:
-            address, own = await _broker(stack, settings, loaded, grants, launched, run, chaos)
-        finally:
-            await starting  # what was begun must be whole to be closed
+        stack.push_async_callback(asyncio.wait, {starting})  # what was begun must be whole to be closed
+        address, own = await _broker(stack, settings, loaded, grants, launched, run, chaos)
+        await asyncio.shield(starting)
+        if not own:
+            stack.push_async_callback(_clean_up, address, spec.client, loaded.agents, run, settings.warn)
         via = await chaos.interpose(stack, address) if chaos else address
         recorder = _access(grants["recorder"], address, own)
         if loaded.spec.record.every:
@@ -234,8 +235,6 @@ async def run_processes(
             await asyncio.wait_for(launched.all_left.wait(), GOODBYE_TIMEOUT)
         except TimeoutError:
             settings.warn("some agents did not leave after their result; they are ended now")
-        if not own:
-            await _clean_up(address, recorder, loaded, run)
     return launched.reports, seconds, launched_at
 
 
@@ -356,12 +355,14 @@ async def _probe(address: Address, client: Any, run: str) -> None:
         await transport.close()
 
 
-async def _clean_up(address: Address, recorder: Mapping[str, Any], loaded: LoadedScenario, run: str) -> None:
+async def _clean_up(address: Address, client: Any, agents: Sequence[str], run: str, warn: Warn) -> None:
     """Remove the retained statuses of this run from a broker that outlives it."""
-    transport = make_transport(
-        loaded.spec.broker.client, address, f"{recorder['client_id']}-end", lambda topic, payload: None
-    )
-    await transport.open(PROBE_TIMEOUT)
-    for agent in loaded.agents:
-        transport.publish(f"{run}/{agent}/status", b"", retain=True)
+    name = f"runner-{secrets.token_hex(8)}"
+    transport = make_transport(client, address, name, lambda topic, payload: None)
+    try:
+        await transport.open(PROBE_TIMEOUT)
+    except BrokerError as error:
+        return warn(f"statuses of run {run} are left behind: {error}")
+    for agent in agents:
+        transport.publish(topics.status(run, agent), b"", retain=True)
     await transport.close()

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from runner.world import World
 
 
+# What a timer of an event loop resolves, in seconds.
+RESOLUTION = 0.001
+
+
 class Watcher(Protocol):
     """Who is told what happens in a world, at once and in order."""
 
@@ -48,6 +52,7 @@ class Life:
         self.alive, self.paused_until = True, -math.inf
         self.missed: list[tuple[str, bytes]] | None = None
         self._world, self._joined = world, False
+        self._wakes_at = math.inf
         part = world.parts[name]
         self.agent = world.make_agent(
             part,
@@ -96,11 +101,27 @@ class Life:
         watcher = self._world.watcher
         if watcher is None:
             self._switchboard.deliver(topic, payload)
-            return
-        now = self._world.network.now
-        watcher.delivered(now, self.agent.id, topic, payload)
-        self._switchboard.deliver(topic, payload)
-        watcher.stepped(now, self.agent)
+        else:
+            now = self._world.network.now
+            watcher.delivered(now, self.agent.id, topic, payload)
+            self._switchboard.deliver(topic, payload)
+            watcher.stepped(now, self.agent)
+        if self.agent.eager:
+            self._wake()
+
+    def _wake(self) -> None:
+        """Look at the clock at the very deadline: where messages get lost, a beat is too late."""
+        network, at = self._world.network, self.agent.deadline
+        if at < self._wakes_at:
+            self._wakes_at = at
+            network.call_later(max(RESOLUTION, at - network.now), self._woken)
+
+    def _woken(self) -> None:
+        self._wakes_at = math.inf
+        if self.alive and self.missed is None:
+            self.tick(self._world.network.now)
+            if self.agent.eager:
+                self._wake()
 
     def tick(self, now: float) -> None:
         """Let the agent look at the clock."""

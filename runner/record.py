@@ -3,7 +3,7 @@
 While a run is being recorded its directory holds ``telemetry/part-NNNNN.parquet``, each complete and
 readable by itself; ``merge`` makes one ``telemetry.parquet`` of them. ``read`` takes either. Rows are in
 long format: who measured what, in which round, at what time. Two records of the same scenario and seed are
-equal after ``merge`` except for the column ``time``.
+equal after ``merge`` except for the columns ``run`` and ``time``.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from node.errors import AgentError
 from node.host import describe, progress
 from node.protocols.registry import protocol_of
 from node.store import MemoryStore
-from runner.errors import RunFailed
+from runner.errors import Interrupted, RunFailed
 from runner.fate import RECORDER, fate_of
 from runner.record import PartWriter, decode_batch
 from runner.world import BEAT, World
@@ -40,6 +40,7 @@ def run_virtual(
     faults: Faults | None = None,
     durable: bool = True,
     protocol: ProtocolOf = protocol_of,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> tuple[dict[str, dict[str, Any]], float]:
     """Let the agents of a scenario play over a seeded virtual network.
 
@@ -53,10 +54,12 @@ def run_virtual(
         faults: what is to go wrong; None: nothing.
         durable: whether agents that crash remember; those with amnesia never do.
         protocol: what every agent plays.
+        stopped: asked every virtual second whether to give up.
     Returns:
         What every agent reports of itself, and the virtual seconds it took.
     Raises:
         RunFailed: naming the agent that cannot go on, or who waits for whom.
+        Interrupted: if ``stopped()``.
     """
     run = next(iter(parts.values())).run
     writer = PartWriter(directory, run) if directory is not None else None
@@ -88,6 +91,8 @@ def run_virtual(
                 life.publish(life.agent.telemetry.topic, batch)
 
     def report() -> None:
+        if stopped():
+            raise Interrupted("stopped")
         publish_telemetry(last=False)
         if watch is not None:
             for name, agent in world.agents.items():

@@ -148,7 +148,7 @@ def test_a_clean_network_needs_no_copies_and_one_message_a_link_and_round():
 
 def test_on_a_directed_edge_contents_travel_one_way_and_pulses_the_other():
     parts = parts_of([("a", "b"), ("b", "c"), ("c", "a")])
-    net = Net(parts, mix)
+    net = Net(parts, mix, fate=uniform_delay(0.001, 0.002))  # copies are private messages, too
     seen = []
     spy = net.network.connect("spy", lambda topic, payload: seen.append((topic, codec.decode(payload).body)))
     spy.subscribe(["test/+/to/+"])
@@ -298,7 +298,7 @@ def test_the_second_process_of_an_agent_leaves_and_the_first_goes_on():
     wire = Wire()
     wire.agent.hello()
     with pytest.raises(DuplicateAgent, match="agent b: another process already plays this agent in run test"):
-        wire.agent.receive_status("b", wire.status("somebody else"))
+        wire.agent.receive_status("b", wire.status("earlier"))
     first = Wire()
     first.start()
     first.agent.receive_status("b", first.status("somebody else"))

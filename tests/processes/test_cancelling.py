@@ -1,0 +1,71 @@
+"""``run_async`` may be cancelled at any moment, and leaves neither a process nor an open socket."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+
+import pytest
+
+from runner import run_async
+from tests.processes import table
+from tests.processes.live import ENDLESS, Live
+
+
+async def test_cancelling_ends_everything_before_it_returns(spy):
+    async with Live("star-9", *ENDLESS) as run:
+        await run.until_playing(9, beyond=20)
+        run.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run.task
+        assert not table.family()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_timeout_is_a_cancellation(spy):
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.8):
+            await run_async("star-9", overrides=ENDLESS)
+    assert not table.family()
+
+
+# What of a run may just have come into being when it is cancelled.
+MOMENTS = {
+    "nothing": lambda spy: True,
+    **{
+        role: lambda spy, role=role: table.by_role().get(role)
+        for role in ("fork-server", "guard", "broker", "recorder", "host")
+    },
+    "start messages": lambda spy: spy.starts,
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_cancelling_while_it_starts_leaves_nothing(spy, moment):
+    descriptors = len(os.listdir("/proc/self/fd"))
+    task = asyncio.create_task(run_async("star-9", overrides=ENDLESS))
+    async with asyncio.timeout(10):
+        while not MOMENTS[moment](spy):  # noqa: ASYNC110  # the process table raises no events
+            await asyncio.sleep(0)
+    task.cancel()
+    # Before the fork server would lose its patience with a host that does not leave.
+    done, _ = await asyncio.wait({task}, timeout=2.5)
+    assert done, f"cancelled at {moment}, it did not return"
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    del task, done
+    gc.collect()  # an open socket that is only forgotten warns, and warnings are errors
+    table.until(lambda: not table.family(), "all processes have ended", 2.0)
+    assert len(os.listdir("/proc/self/fd")) <= descriptors
+
+
+async def test_two_runs_side_by_side_do_not_meet(spy, tmp_path):
+    one, other = await asyncio.gather(
+        run_async("star-9", out=tmp_path / "one", plot=False),
+        run_async("directed-8", out=tmp_path / "other", plot=False),
+    )
+    assert one.kept_promise
+    assert other.kept_promise
+    assert one.dropped.keys() | other.dropped.keys() <= {"duplicate"}
