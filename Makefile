@@ -4,13 +4,18 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types check bench clean
+.PHONY: demo test simulate lint types check bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vicinal run topologies/binary-tree-31.toml
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
+
+# 1,000 networks under storms, in virtual time: minutes. SEEDS=0-9999 for a night.
+SEEDS ?= 0-999
+simulate: $(VENV)/.installed
+	$(BIN)/vicinal simulate --seeds $(SEEDS) --jobs $$(nproc 2>/dev/null || echo 2)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

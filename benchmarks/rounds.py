@@ -1,6 +1,6 @@
 """Rounds per second and CPU per delivered message of neighbour exchange over a real broker.
 
-python -m benchmarks.rounds [--graph tree|er] [--hosts H] [--connections agent|host]
+python -m benchmarks.rounds [--graph tree|er] [--hosts H] [--connections agent|host] [--durable D]
 """
 
 from __future__ import annotations
@@ -117,10 +117,12 @@ def main() -> None:
     parser.add_argument("--graph", choices=SCENARIOS, default="tree")
     parser.add_argument("--hosts", type=int)
     parser.add_argument("--connections", choices=("agent", "host"), default="agent")
+    parser.add_argument("--durable", choices=("none", "snapshot", "round"), default="none")
     parser.add_argument("--rounds", type=int, default=1500)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--set", action="append", default=[], dest="sets")
     chosen = parser.parse_args()
+    chosen.sets.append(f"recovery.durable={chosen.durable}")
     runs = [
         measure(chosen.graph, chosen.hosts, chosen.connections, chosen.rounds, chosen.sets)
         for _ in range(chosen.repeats)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # 1 MiB holds 131,000 numbers: a full routing table of 10,000 agents with room to spare.
 SIZE_LIMIT = 1 << 20
+# Incarnations, epochs and rounds stay below; clocks in nanoseconds reach it in the year 2116.
+COUNT_LIMIT = 1 << 62
 _ARRAY = 1  # MessagePack extension code: ndim (u8), dims (u32 each), then the values
 _MAX_DIMS = 4
 _FLOAT = np.dtype("<f8")
@@ -95,8 +97,18 @@ def unpack(payload: bytes, limit: int = SIZE_LIMIT) -> Any:
 
 
 def encode(src: Prefix, epoch: int, round: int, kind: str, body: Any, told: Any = None) -> bytes:
-    """One message as bytes; ``decode`` is the inverse."""
-    return src.head + pack((epoch, round, kind, body, told))[1:]
+    """One message as bytes; ``decode`` is the inverse.
+
+    Raises:
+        ValueError: for what every receiver would drop: a number that is not finite, or more than SIZE_LIMIT.
+        TypeError: for values that ``pack`` does not take.
+    """
+    if not (finite(body) and (told is None or finite(told))):
+        raise ValueError("a number to be said is not finite")
+    message = src.head + pack((epoch, round, kind, body, told))[1:]
+    if len(message) > SIZE_LIMIT:
+        raise ValueError(f"a message of {len(message)} bytes, at most {SIZE_LIMIT} are read")
+    return message
 
 
 class Prefix:
@@ -122,9 +134,9 @@ def decode(payload: bytes) -> Message:
     if not (
         type(run) is type(src) is type(kind) is str
         and type(incarnation) is type(epoch) is type(round_) is int
-        and incarnation >= 0
-        and epoch >= 0
-        and round_ >= 0
+        and 0 <= incarnation < COUNT_LIMIT
+        and 0 <= epoch < COUNT_LIMIT
+        and 0 <= round_ < COUNT_LIMIT
     ):
         raise Malformed("header", f"header of unexpected types: {values[:6]!r:.200}")
     if not (finite(body) and (told is None or finite(told))):

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 # After 1.5 times this many seconds without a packet of ours the broker publishes the will.
 KEEPALIVE = 30
+# CONNACK code of a broker that is starting or stopping: ask again later.
+_UNAVAILABLE = 3
 # How long a goodbye may wait for a peer that does not read.
 CLOSE_TIMEOUT = 5.0
 
@@ -73,7 +75,9 @@ class GmqttTransport(Transport):
         except OSError as error:
             raise BrokerUnreachable(f"{self.address}: {error}") from None
         except MQTTConnectError as error:
-            raise BrokerRefused(f"{self.address}, user {self.address.user!r}: {error.message}") from None
+            refused = BrokerRefused(f"{self.address}, user {self.address.user!r}: {error.message}")
+            refused.transient = error._code == _UNAVAILABLE
+            raise refused from None
         finally:
             if self._link is None:
                 await client.link.abort()

@@ -30,7 +30,13 @@ class BrokerUnreachable(BrokerError):
 
 
 class BrokerRefused(BrokerError):
-    """The broker answered and said no: wrong user or password, client id rejected, protocol not spoken."""
+    """The broker answered and said no: wrong user or password, client id rejected, protocol not spoken.
+
+    Attributes:
+        transient: whether it may say yes later: a broker that is just starting is "unavailable".
+    """
+
+    transient: bool = False
 
 
 class NotPermitted(BrokerError):

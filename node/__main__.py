@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # So long may a host take to say goodbye after SIGTERM.
 GRACE = 3.0
+_HANDLED = {signal.SIGTERM, signal.SIGCHLD}
 
 
 def main(control_fd: int, host_fds: list[int]) -> int:
@@ -40,12 +41,14 @@ def main(control_fd: int, host_fds: list[int]) -> int:
 
     def fork(index: int) -> None:
         fd = waiting.pop(index)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)  # until the child has handlers of its own
         pid = os.fork()
         if pid == 0:
             for other in (wake, waker, *waiting.values()):
                 os.close(other)
             control.close()
             os._exit(_be_host(host.main, fd))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
         os.close(fd)
         children[pid] = index
         _tell(control, {"type": "forked", "host": index, "pid": pid})
@@ -77,6 +80,7 @@ def _be_host(play: Callable[[socket.socket], int], fd: int) -> int:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
     try:
         return play(socket.socket(fileno=fd))
     except BaseException:

@@ -29,7 +29,7 @@ from broker.codec import Malformed, Message
 from node import status
 from node.conversation import Conversation, Links, payloads_of
 from node.errors import ContractMismatch, DuplicateAgent, Misaligned
-from node.liveness import HEARTBEAT, Liveness
+from node.liveness import HEARTBEAT, LOOK_EVERY, Liveness
 from node.pacing import Pacer
 from node.status import DONE, DOWN, JOIN, LEFT, UP, Status
 from node.store import Saved, Store
@@ -66,6 +66,7 @@ class Agent:
         clock: seconds, monotonic.
         nonce: tells two processes apart that claim to be the same agent; a later one has a larger nonce.
         incarnation: which life of the agent this is at least; the store may know of a later one.
+        forgotten: the life to take if the store knows of none before, for an agent that is started again.
         store: what it must not forget; None forgets all.
         snapshot_every: rounds between two snapshots, for protocols that offer them.
 
@@ -90,6 +91,7 @@ class Agent:
         clock: Callable[[], float],
         nonce: str,
         incarnation: int = 0,
+        forgotten: int = 0,
         store: Store | None = None,
         snapshot_every: int = SNAPSHOT_EVERY,
     ) -> None:
@@ -104,7 +106,7 @@ class Agent:
         self._factory, self._publish, self._clock = factory, publish, clock
         self._nonce, self._digest = nonce, part.digest()
         self._store, self._snapshot_every = store, snapshot_every
-        self.incarnation, left = self._remember(incarnation)
+        self.incarnation, left = self._remember(incarnation, forgotten)
         # A later life without a memory: the others have gone on, and only a new epoch brings all together.
         self._amnesic = self.incarnation > 0 and left is None
         self._links = Links(part, self.incarnation)
@@ -119,12 +121,17 @@ class Agent:
         self._echoed = False
         self._pacer = Pacer(f"{part.run}/{part.agent}", clock())
         self._liveness = Liveness(self._peers, clock())
-        self._said_at = clock()
+        self._said_at = self._look_at = clock()
         self._answered = dict.fromkeys(self._peers, -math.inf)
         self._now: dict[AgentId, Message] = {}
         self._next: dict[AgentId, Message] = {}
         epoch = left.epoch if left is not None else 0
-        self.conversation = Conversation(self.id, self._links, factory, epoch, left)
+        try:
+            self.conversation = Conversation(self.id, self._links, factory, epoch, left)
+        except Malformed:
+            # Whole by its checksum and yet not readable: written by something else. As good as none.
+            self._amnesic = True
+            self.conversation = Conversation(self.id, self._links, factory, 0)
 
     # -- what it is doing ----------------------------------------------------------------------------
 
@@ -150,11 +157,15 @@ class Agent:
 
     # -- memory --------------------------------------------------------------------------------------
 
-    def _remember(self, incarnation: int) -> tuple[int, Saved | None]:
+    def _remember(self, incarnation: int, forgotten: int) -> tuple[int, Saved | None]:
         if self._store is None:
-            return incarnation, None
-        last, left = self._store.load()
-        life = max(incarnation, last + 1)
+            return max(incarnation, forgotten), None
+        try:
+            last, left = self._store.load()
+        except OSError as error:
+            last, left = -1, None
+            self._not_durable(error)
+        life = max(incarnation, last + 1 if last >= 0 else forgotten)
         self._durably(lambda store: store.begin(life))
         if not life:
             # Now, and not when the first word is said: a later life must be able to tell that nothing
@@ -169,7 +180,10 @@ class Agent:
         try:
             action(self._store)
         except OSError as error:
-            self.not_durable = f"agent {self.id} is no longer durable: {error.strerror or error}"
+            self._not_durable(error)
+
+    def _not_durable(self, error: OSError) -> None:
+        self.not_durable = f"agent {self.id} is no longer durable: {error.strerror or error}"
 
     # -- what to subscribe to, and hello -------------------------------------------------------------
 
@@ -323,8 +337,6 @@ class Agent:
         slot[src] = message
         if slot is self._next and src not in self._now:
             self._pacer.overtaken(self._clock())
-            if self._pacer.eager:
-                self._answer(src)  # a copy of mine for it makes it answer with the one that was lost
         if slot is self._now and len(slot) == len(self._lives):
             self._advance()
 
@@ -336,8 +348,6 @@ class Agent:
 
     def _jump(self, epoch: int) -> None:
         """Drop the computation and start again from the inputs, in a newer epoch."""
-        if self.state is GONE:
-            return  # the result stands; the same inputs would give the same one
         self.conversation.close()
         self.conversation = Conversation(self.id, self._links, self._factory, epoch)
         self._durably(lambda store: store.reset(Saved(epoch)))
@@ -351,7 +361,10 @@ class Agent:
     # -- rounds --------------------------------------------------------------------------------------
 
     def _start_when_ready(self) -> None:
-        if self.state is not JOINING or not self._echoed or len(self._greeted) < len(self._peers):
+        if self.state is not JOINING or not self._echoed:
+            return
+        # Whoever is back with its result needs nobody; its neighbours may have left.
+        if len(self._greeted) < len(self._peers) and not self.conversation.finished:
             return
         if self._amnesic:
             self._amnesic = False
@@ -446,7 +459,7 @@ class Agent:
     @property
     def deadline(self) -> float:
         """When ``tick`` has something to do unless a round completes before; in the clock's seconds."""
-        return min(self._pacer.deadline, self._said_at + HEARTBEAT)
+        return min(self._pacer.deadline, self._look_at, self._said_at + HEARTBEAT)
 
     @property
     def eager(self) -> bool:
@@ -458,9 +471,11 @@ class Agent:
         messages if a neighbour has kept it waiting for too long."""
         if self.state is GONE:
             return
+        if now >= self._look_at:
+            self._look_at = now + LOOK_EVERY
+            self._liveness.look(now)
         if now >= self._said_at + HEARTBEAT:
             self._said_at = now
-            self._liveness.look(now)
             self._publish(self._status_topic, self._status(self._standing()).pack())
         if now < self._pacer.deadline:
             return
@@ -480,9 +495,9 @@ class Agent:
             self.resent += len(outgoing)
 
     def _answer(self, j: AgentId) -> None:
-        """Say the last two rounds again to one neighbour, no sooner than half a pause after the last time."""
+        """Say the last two rounds again to one neighbour; not for every copy of those that come together."""
         now = self._clock()
-        if now < self._answered[j] + 0.5 * self._pacer.pause:
+        if now < self._answered[j] + self._pacer.answer_pause:
             return
         self._answered[j] = now
         for topic, payload in self.conversation.again(j):

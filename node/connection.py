@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 from broker.mqtt import make_transport
-from broker.transport import BrokerUnreachable
+from broker.transport import BrokerRefused, BrokerUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,18 +63,23 @@ class Connection:
             try:
                 await transport.open()
                 await transport.subscribe(topics)
-            except BrokerUnreachable:
+            except (BrokerUnreachable, BrokerRefused) as error:
                 await transport.close()
-                if not attempt and not patient:
+                final = isinstance(error, BrokerRefused) and not error.transient
+                if final or not (attempt or patient):
                     raise
                 await asyncio.sleep(pause)
                 pause = min(2.0 * pause, RETRY[1])
             else:
-                self._transport, pause = transport, RETRY[0]
+                self._transport, since = transport, time.monotonic()
                 on_open()
                 await lost
                 self.losses += 1
                 self._transport = None
+                await transport.close()
+                # A connection that did not last is no reason for hope.
+                pause = RETRY[0] if time.monotonic() - since > RETRY[1] else min(2.0 * pause, RETRY[1])
+                await asyncio.sleep(pause)
             attempt += 1
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from broker import codec, topics
 from node.errors import AgentError
 from node.protocol import Factory, Heard, Protocol, Say
-from node.store import Saved
+from node.store import ENTRY_LIMIT, Saved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +93,7 @@ class Conversation:
         self._agent, self._links = agent, links
         self._previous: Say | None = None
         self._saved_round = 0
-        snapshot = None if left is None or left.snapshot is None else codec.unpack(left.snapshot)
+        snapshot = None if left is None or left.snapshot is None else codec.unpack(left.snapshot, ENTRY_LIMIT)
         self._protocol: Protocol = factory(snapshot)
         if left is not None:
             self._replay(left)
@@ -126,16 +126,23 @@ class Conversation:
         except StopIteration as stop:
             self.result, self.finished = stop.value, True
             return False
-        except AgentError:
-            raise
         except Exception as error:
-            # The protocol is the user's code: whatever it raises ends this agent, named.
-            raise AgentError(
-                f"agent {self._agent}, round {self.round} ({self.kind}): {type(error).__name__}: {error}"
-            ) from error
+            raise self._failed(error) from error
+        try:
+            outgoing = self._links.outgoing(say, self.epoch, self.round)
+        except (TypeError, ValueError) as error:
+            raise self._failed(error) from error
         self._previous, self.saying = self.saying, say
-        self.kept = [*self.kept[-1:], self._links.outgoing(say, self.epoch, self.round)]
+        self.kept = [*self.kept[-1:], outgoing]
         return True
+
+    def _failed(self, error: Exception) -> AgentError:
+        """The protocol is the user's code: whatever it raises or says wrongly ends this agent, named."""
+        if isinstance(error, AgentError):
+            return error
+        return AgentError(
+            f"agent {self._agent}, round {self.round} ({self.kind}): {type(error).__name__}: {error}"
+        )
 
     def again(self, j: AgentId) -> Outgoing:
         """What was said to one neighbour in the last two rounds, as messages to it alone."""
@@ -159,7 +166,10 @@ class Conversation:
             return None
         self._saved_round = self.round
         words = None if previous is None else codec.pack((previous.kind, previous.body, dict(previous.to)))
-        return Saved(self.epoch, self.round, codec.pack(say.snapshot), words)
+        try:
+            return Saved(self.epoch, self.round, codec.pack(say.snapshot), words)
+        except TypeError as error:
+            raise self._failed(error) from error
 
     def close(self) -> None:
         """End the protocol."""
@@ -168,7 +178,7 @@ class Conversation:
     def _replay(self, left: Saved) -> None:
         self.round = self._saved_round = left.round
         if left.previous is not None:
-            kind, body, to = codec.unpack(left.previous)
+            kind, body, to = codec.unpack(left.previous, ENTRY_LIMIT)
             self._previous = Say(body, to=to, kind=kind)
             self.kept = [self._links.outgoing(self._previous, self.epoch, self.round - 1)]
         self.hear(None)

@@ -2,7 +2,8 @@
 
 The process learns its agents' parts from one socket, its control socket, whose other end the runner holds,
 and from nowhere else. Over it go lines of JSON: ``start`` in; ``progress``, ``result``, ``failed`` and
-``bye`` out. When the other end closes, the runner has gone and the process ends.
+``bye`` out, and ``end`` in once every agent has its result. When the other end closes, the runner has gone
+and the process ends.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ PROGRESS_EVERY = 0.2
 TELEMETRY_EVERY = 0.25
 TELEMETRY_ROWS = 64
 # A start message carries every part of a host's agents: 10,000 of them fit.
+TELL_LIMIT = 1 << 20
 LINE_LIMIT = 64 * 1024 * 1024
 
 ProtocolOf = Callable[[Part, Any], Protocol]
@@ -58,13 +60,19 @@ class Host:
     Args:
         start: the ``start`` message (see ``runner.launch``): ``run``, ``client``, ``protocol``, ``broker``
             (host, port, tls), ``shared`` (user, password, client_id) or None, ``agents``: each with ``part``
-            and, unless shared, its own ``access``; optional ``memory`` (directory, durable), ``life``,
-            how often this host was started before, and ``patient``, whether the broker may be away at first.
+            and, unless shared, its own ``access``; optional ``stores`` (agent -> directory), ``sync``,
+            ``life``, how often this host was started before, and ``patient``, whether the broker may be
+            away at first.
         tell: sends one message to the runner.
+
+    Attributes:
+        released: whether every agent of the run has its result. Until then the process stays: an agent that
+            comes back without its memory needs its neighbours, even those that had finished.
     """
 
     def __init__(self, start: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
         self._tell = tell
+        self.released = False
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._start = start
         self._connections: list[tuple[Connection, Switchboard, list[Agent]]] = []
@@ -88,6 +96,12 @@ class Host:
                 switchboard.deliver(topic, payload)
             except AgentError as error:
                 self._fail(error)
+            except Exception as error:
+                # A bug, or the user's code: named, and never healed by connecting again.
+                names = ", ".join(agent.id for agent in agents[:5])
+                failed = AgentError(f"agent {names}: {type(error).__name__}: {error}")
+                failed.__cause__ = error
+                self._fail(failed)
 
         connection = Connection(self._start["client"], address, access["client_id"], deliver)
         agents = [self._agent(part, connection) for part in parts]
@@ -98,25 +112,20 @@ class Host:
 
     def _agent(self, part: Part, connection: Connection) -> Agent:
         """The driver of one agent: new, or back from its store."""
-        memory = self._start.get("memory")
-        store: DiskStore | None = None
-        if memory is not None:
-            store = DiskStore(
-                Path(memory["directory"]) / part.agent,
-                f"{part.run}/{part.agent}/{part.digest()}",
-                sync=memory["durable"] == "round",
-            )
-        # A later life whose store is lost needs a number that still grows.
-        forgot = self._start.get("life", 0) > 0 and (store is None or store.load()[0] < 0)
-        incarnation = time.time_ns() if forgot else 0
+        directory = self._start.get("stores", {}).get(part.agent)
+        store = None
+        if directory is not None:
+            identity = f"{part.run}/{part.agent}/{part.digest()}"
+            store = DiskStore(Path(directory), identity, sync=self._start["sync"])
         return Agent(
             part,
             partial(_resolve(self._start["protocol"]), part),
             connection.publish,
             time.monotonic,
             f"{time.time_ns():016x}{secrets.token_hex(8)}",
-            incarnation,
-            store,
+            # A later life whose store is lost needs a number that still grows.
+            forgotten=time.time_ns() if self._start.get("life", 0) else 0,
+            store=store,
         )
 
     async def play(self) -> None:
@@ -172,7 +181,7 @@ class Host:
             if now >= next_progress:
                 next_progress = now + PROGRESS_EVERY
                 self._tell({"type": "progress", "agents": {a.id: progress(a) for a in self._agents}})
-            if all(agent.state is GONE for agent in self._agents):
+            if self.released and all(agent.state is GONE for agent in self._agents):
                 return
             await asyncio.sleep(HASTE if any(agent.eager for agent in self._agents) else BEAT)
 
@@ -206,6 +215,7 @@ def progress(agent: Agent) -> dict[str, Any]:
         "waiting_for": agent.waiting_for()[:5],
         "rejected": dict(agent.rejected),
         "suspects": agent.suspects(),
+        "not_durable": agent.not_durable,
     }
 
 
@@ -234,12 +244,16 @@ async def _serve(control: socket.socket) -> int:
     reader, writer = await asyncio.open_connection(sock=control, limit=LINE_LIMIT)
 
     def tell(message: dict[str, Any]) -> None:
-        if not writer.is_closing():
+        # A runner that stands still must not make its agents grow; progress can be left out.
+        full = writer.transport.get_write_buffer_size() > TELL_LIMIT and message["type"] == "progress"
+        if not writer.is_closing() and not full:
             writer.write(json.dumps(message).encode() + b"\n")
 
     async def runner_has_gone() -> None:
         with contextlib.suppress(ConnectionError):  # gone all the same
-            await reader.read(1)
+            while line := await reader.readline():
+                if json.loads(line)["type"] == "end" and host is not None:
+                    host.released = True
 
     line = await reader.readline()
     if not line:
@@ -248,6 +262,7 @@ async def _serve(control: socket.socket) -> int:
     names = [entry["part"]["agent"] for entry in start["agents"]]
     runner_gone = asyncio.create_task(runner_has_gone(), name="runner-gone")
     playing: asyncio.Task[None] | None = None
+    host: Host | None = None
     try:
         host = Host(start, tell)
         playing = asyncio.create_task(host.play(), name="play")
@@ -266,6 +281,7 @@ async def _serve(control: socket.socket) -> int:
                 "agents": names,
                 "error": str(error) or repr(error),
                 "kind": type(error).__name__,
+                "named": isinstance(error, AgentError),  # these name the agent themselves
                 "traceback": traceback.format_exc(),
             }
         )

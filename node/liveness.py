@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 HEARTBEAT = 0.5
 # Silence of so many heartbeats makes a suspect.
 PATIENCE = 4
+# How often an agent compares silences with its clock.
+LOOK_EVERY = 0.25
 # A suspect for so many seconds is down.
 GRACE = 10.0
 # An agent whose own clock stood still, because its process or machine did, must not blame its neighbours.
@@ -53,8 +55,8 @@ class Liveness:
         self._since.setdefault(peer, now)
 
     def look(self, now: float) -> None:
-        """Compare silences with the clock; to be called at least every heartbeat."""
-        late = now - self._looked > 1.5 * HEARTBEAT
+        """Compare silences with the clock; to be called every ``LOOK_EVERY`` seconds."""
+        late = now - self._looked > LOOK_EVERY + 0.5 * HEARTBEAT
         self._patience = min(2.0 * self._patience, _MOST_PATIENCE) if late else max(1.0, 0.9 * self._patience)
         self._looked = now
         limit = PATIENCE * HEARTBEAT * self._patience

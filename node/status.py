@@ -48,7 +48,7 @@ def read(payload: bytes) -> Status:
             "epoch": int(epoch),
             "digest": str(digest),
             "nonce": str(nonce),
-        } if incarnation >= 0 and epoch >= 0:
+        } if 0 <= incarnation < codec.COUNT_LIMIT and 0 <= epoch < codec.COUNT_LIMIT:
             return Status(state, incarnation, epoch, digest, nonce)
         case other:
             raise Malformed("status", f"not a status: {other!r:.200}")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 VERSION = 1
 _HEAD = struct.Struct("<II")  # length, crc32
 # A log entry holds one round's messages, each at most codec.SIZE_LIMIT.
-_ENTRY_LIMIT = 1 << 28
+ENTRY_LIMIT = 1 << 28
 
 
 class StoreMismatch(Exception):
@@ -97,7 +97,7 @@ class DiskStore:
     """Survives the process and, with ``sync``, the machine. Three small files in a folder of its own.
 
     Args:
-        directory: made if missing, mode 0700.
+        directory: made at the first write, mode 0700.
         identity: run, agent and rules; a store of anything else is refused.
         sync: whether every log entry is on the disk (fdatasync) before ``append`` returns. Without it the
             log survives the death of the process, but not that of the machine.
@@ -105,7 +105,6 @@ class DiskStore:
 
     def __init__(self, directory: Path, identity: str, *, sync: bool) -> None:
         self.directory, self.identity, self.sync = directory, identity, sync
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._log = -1
 
     def load(self) -> tuple[int, Saved | None]:
@@ -123,6 +122,7 @@ class DiskStore:
 
     def begin(self, incarnation: int) -> None:
         """See ``Store``."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._write("life", (incarnation,))
 
     def reset(self, saved: Saved) -> None:
@@ -139,7 +139,7 @@ class DiskStore:
             self._open_log(saved, fresh=False)
         _write_all(self._log, _entry(tuple(heard)))
         if self.sync:
-            os.fdatasync(self._log)
+            _datasync(self._log)
 
     def close(self) -> None:
         """Let go of the files."""
@@ -202,7 +202,7 @@ class DiskStore:
         if fresh:
             _write_all(self._log, _entry((VERSION, saved.epoch, saved.round)))
             if self.sync:
-                os.fdatasync(self._log)
+                _datasync(self._log)
 
     def _read_log(self, saved: Saved) -> list[tuple[bytes, ...]]:
         try:
@@ -225,10 +225,10 @@ def _entries(data: bytes) -> tuple[list[tuple[Any, ...]], int]:
     while start + _HEAD.size <= len(data):
         length, check = _HEAD.unpack_from(data, start)
         body = data[start + _HEAD.size : start + _HEAD.size + length]
-        if length > _ENTRY_LIMIT or len(body) < length or zlib.crc32(body) != check:
+        if length > ENTRY_LIMIT or len(body) < length or zlib.crc32(body) != check:
             break
         try:
-            content = codec.unpack(body, limit=_ENTRY_LIMIT)
+            content = codec.unpack(body, limit=ENTRY_LIMIT)
         except Malformed:
             break
         if type(content) is not tuple:
@@ -236,6 +236,10 @@ def _entries(data: bytes) -> tuple[list[tuple[Any, ...]], int]:
         entries.append(content)
         start += _HEAD.size + length
     return entries, start
+
+
+# macOS has no fdatasync, and its fsync stops at the disk's own cache: enough for the death of a process.
+_datasync = getattr(os, "fdatasync", os.fsync)
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -4,7 +4,7 @@ Crashes are SIGKILL, pauses SIGSTOP and SIGCONT, a dead broker is its server pro
 cuts happen in a proxy through which the agents are connected. What the agents do about it is not its
 business: the supervisor, the broker's watch and the agents themselves work as in any other run.
 
-The clock of the faults starts when every agent has been heard of. docs/chaos.md says what is real in each.
+The clock of the faults starts when the hosts are told to start. docs/chaos.md says what is real in each.
 """
 
 from __future__ import annotations
@@ -25,18 +25,17 @@ from topologies.faults import Amnesia, AnyEvent, BrokerKill, Crash, Cut, Faults,
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
     from contextlib import AsyncExitStack
     from pathlib import Path
 
     from broker.embedded import EmbeddedBroker
     from broker.proxy import Client
     from broker.transport import Address
-    from runner.hosts import Hosts, Message
+    from runner.hosts import Hosts
     from topologies import LoadedScenario
 
     Link = tuple[str, str]
-    Watch = Callable[[str, Message], None]
 
 # A slow agent's process runs for one part of this period and stands still for the rest; in seconds.
 SLOW_PERIOD = 0.05
@@ -109,7 +108,7 @@ class Chaos:
         loaded: a scenario with faults.
         own_broker: whether the broker is ours to kill.
         shares: host -> its agents.
-        state: the directory that holds every agent's store.
+        stores: agent -> the directory of its store; empty without stores.
         warn: called with what the user should know and the run survives.
     Raises:
         UserError: if a fault cannot be had in this run.
@@ -124,15 +123,14 @@ class Chaos:
         loaded: LoadedScenario,
         own_broker: bool,
         shares: Sequence[Sequence[str]],
-        state: Path,
+        stores: Mapping[str, Path],
         warn: Callable[[str], None],
     ) -> None:
         faults = loaded.spec.faults
         assert faults is not None
         self.done: list[tuple[float, AnyEvent]] = []
         self.proxy: Proxy | None = None
-        self._faults, self._warn, self._state = faults, warn, state
-        self._agents = loaded.agents
+        self._faults, self._warn, self._stores = faults, warn, stores
         self._events = schedule(faults, loaded.agents, loaded.graph.edges, loaded.spec.seed)
         self._seed = faults.seed if faults.seed is not None else loaded.spec.seed
         self._host_of = {agent: host for host, share in enumerate(shares) for agent in share}
@@ -146,13 +144,15 @@ class Chaos:
         self._to_forget: dict[int, set[str]] = {}  # host -> its agents whose stores are to be lost
         self._broker_back_at = 0.0
         self._broker_keeps = True
-        self._heard_of: set[str] = set()
-        self._unheard = asyncio.Event()
         _check(faults, self._events, loaded, own_broker)
 
     def clock(self) -> float:
         """Seconds since the agents were let go; negative before."""
         return time.monotonic() - self._began if self._began is not None else -1.0
+
+    def standstill(self) -> float:
+        """For how many seconds the faults together may keep everybody from going on."""
+        return sum(getattr(event, "lasts", 0.0) + getattr(event, "down", 0.0) for event in self._events)
 
     async def interpose(self, stack: AsyncExitStack, address: Address) -> Address:
         """Where the agents are to connect: the broker, or a proxy in front of it."""
@@ -162,20 +162,9 @@ class Chaos:
         await stack.enter_async_context(self.proxy)
         return self.proxy.address
 
-    def watching(self, watch: Watch) -> Watch:
-        """Note who has been heard of on the way to ``watch``."""
-
-        def noted(agent: str, info: Message) -> None:
-            self._heard_of.add(agent)
-            if len(self._heard_of) == len(self._agents):
-                self._unheard.set()
-            watch(agent, info)
-
-        return noted
-
     def begin(self, stack: AsyncExitStack, hosts: Hosts) -> None:
-        """Let the faults happen from the moment on when every agent has been heard of."""
-        self._hosts = hosts
+        """Let the faults happen; the hosts have just been told to start."""
+        self._hosts, self._began = hosts, time.monotonic()
         self._spawn(self._run(), "chaos")
         stack.push_async_callback(self.close)
 
@@ -197,7 +186,8 @@ class Chaos:
         await asyncio.sleep(max(0.0, self._back_at.get(host, 0.0) - time.monotonic()))
         for agent in self._to_forget.pop(host, ()):
             # In a thread: a store that was made to last may be large.
-            await asyncio.to_thread(shutil.rmtree, self._state / agent, ignore_errors=True)
+            if agent in self._stores:
+                await asyncio.to_thread(shutil.rmtree, self._stores[agent], ignore_errors=True)
 
     def take_broker(self, broker: EmbeddedBroker) -> None:
         """The broker that may be killed."""
@@ -212,8 +202,8 @@ class Chaos:
     # -- the events ------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        await self._unheard.wait()
-        self._began = time.monotonic()
+        assert self._hosts is not None
+        await self._hosts.all_forked.wait()  # nobody can be killed who is not there yet
         for agent, factor in self._faults.slow.items():
             self._spawn(self._slow(agent, factor), f"slow-{agent}")
         for event in self._events:

@@ -34,7 +34,7 @@ def create(out: Path | None, run: str) -> Path:
     directory = out if out is not None else Path("runs") / run
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
-        directory.mkdir()
+        directory.mkdir(mode=0o700)  # resolved.json holds everybody's utility
     except OSError as error:
         if directory.exists():
             raise UserError(f"run directory {directory} exists already; expected one that does not") from None

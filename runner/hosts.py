@@ -34,6 +34,7 @@ class Hosts:
 
     Attributes:
         pids: host -> process id, once forked.
+        all_forked: set once every host has been.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Hosts:
         import_path: Sequence[str] = (),
     ) -> None:
         self.pids: dict[int, int] = {}
+        self.all_forked = asyncio.Event()
         self._count, self._import_path = count, tuple(import_path)
         self._on_message, self._on_end, self._on_lost = on_message, on_end, on_lost
         self._server: asyncio.subprocess.Process | None = None
@@ -63,6 +65,7 @@ class Hosts:
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
             "MKL_NUM_THREADS": "1",
+            "VECLIB_MAXIMUM_THREADS": "1",
         }
         # Where the user stands there may be scenario files, with everybody's utilities: nothing to name to
         # an agent.
@@ -142,13 +145,20 @@ class Hosts:
                     os.kill(pid, signal.SIGKILL)
 
     async def _listen(self, host: int, reader: asyncio.StreamReader) -> None:
-        async for message in _messages(reader):
-            self._on_message(host, message)
+        try:
+            async for message in _messages(reader):
+                self._on_message(host, message)
+        except Exception as error:
+            # Of our own callbacks or a line that is no JSON: must not end as silence.
+            self._on_lost(f"cannot go on listening to host {host}: {type(error).__name__}: {error}")
+            raise
 
     async def _listen_to_server(self, reader: asyncio.StreamReader) -> None:
         async for message in _messages(reader):
             if message["type"] == "forked":
                 self.pids[message["host"]] = message["pid"]
+                if len(self.pids) == self._count:
+                    self.all_forked.set()
             else:
                 self.pids.pop(message["host"], None)
                 # What the host said last may still lie in its socket; it is read before the end is told.

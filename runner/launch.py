@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from broker import access, topics
@@ -21,8 +25,6 @@ from runner.scribe import Scribe
 from runner.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from node.part import Part
     from runner.chaos import Chaos
     from topologies import LoadedScenario
@@ -76,6 +78,7 @@ class Launched:
 
     shares: Sequence[Sequence[str]]
     watch: Watch
+    warn: Warn
     reports: dict[str, Message] = field(default_factory=dict)
     progress: dict[str, Message] = field(default_factory=dict)
     moved: float = field(default_factory=time.monotonic)
@@ -93,6 +96,8 @@ class Launched:
                     before = self.progress.get(agent)
                     if before is None or (before["round"], before["state"]) != (info["round"], info["state"]):
                         self.moved = time.monotonic()
+                    if info["not_durable"] and not (before and before["not_durable"]):
+                        self.warn(info["not_durable"])
                     self.progress[agent] = info
                     self.watch(agent, info)
             case "result":
@@ -101,7 +106,9 @@ class Launched:
                     self.outcome.set_result(None)
             case "failed":
                 self.failures[host] = message
-                self.fail(RunFailed(f"{message['error']} [{message['kind']}]"))
+                names = ", ".join(message["agents"][:5]) + (" ..." if len(message["agents"]) > 5 else "")
+                text = message["error"] if message["named"] else f"agent {names}: {message['error']}"
+                self.fail(RunFailed(f"{text} [{message['kind']}]"))
             case "bye":
                 self._left(host)
 
@@ -157,9 +164,9 @@ async def run_processes(
     shared = spec.connections == "host"
     grants = _grants(run, parts, shares, shared)
     async with AsyncExitStack() as stack:
-        state = (settings.directory / "state").absolute()
-        chaos = _chaos(loaded, settings, shares, state)
-        launched = Launched(shares, chaos.watching(settings.watch) if chaos else settings.watch)
+        stores = _stores(stack, loaded)
+        chaos = _chaos(loaded, settings, shares, stores)
+        launched = Launched(shares, settings.watch, settings.warn)
         hosts = Hosts(
             len(shares),
             launched.heard,
@@ -211,26 +218,26 @@ async def run_processes(
                 "broker": {"host": via.host, "port": via.port, "tls": via.tls},
                 "shared": _access(grants[f"host-{host}"], address, own) if shared else None,
                 "agents": agents,
-                "memory": memory,
+                "stores": {agent: str(stores[agent]) for agent in shares[host] if agent in stores},
+                "sync": recovery.durable == "round",
                 "life": life,
                 "patient": recovery.restart,  # whoever comes back may find the broker dead as well
             }
 
         recovery = loaded.spec.recovery
-        memory = None
-        if recovery.durable != "none":
-            memory = {"directory": str(state), "durable": recovery.durable}
         if recovery.restart:
             before = chaos.before_revival if chaos else None
-            supervisor = Supervisor(hosts, start_message, settings.warn, before)
+            supervisor = Supervisor(hosts, start_message, settings.warn, partial(_ended, launched), before)
             stack.push_async_callback(supervisor.close)
             launched.revive = supervisor.revive
         for host in range(len(shares)):
             hosts.send(host, start_message(host, 0))
         if chaos:
             chaos.begin(stack, hosts)
-        await _outcome(launched, settings.stall_timeout)
+        await _outcome(launched, settings.stall_timeout + (chaos.standstill() if chaos else 0.0))
         seconds = time.monotonic() - launched_at
+        for host in range(len(shares)):
+            hosts.send(host, {"type": "end"})
         try:
             await asyncio.wait_for(launched.all_left.wait(), GOODBYE_TIMEOUT)
         except TimeoutError:
@@ -315,19 +322,45 @@ async def _broker(
                 return launched.fail(RunFailed(f"the broker ended and cannot be started again: {error}"))
 
     watching = asyncio.create_task(watch(), name="broker-watch")
-    stack.callback(watching.cancel)
+    watching.add_done_callback(partial(_ended, launched))
+
+    async def stop_watching() -> None:
+        watching.cancel()
+        await asyncio.wait({watching})
+
+    stack.push_async_callback(stop_watching)
     return broker.address, True
 
 
+def _ended(launched: Launched, task: asyncio.Task[None]) -> None:
+    """A task of the runner's has ended; if by an error, the run has failed, and not in silence."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        launched.fail(RunFailed(f"{task.get_name()}: {type(error).__name__}: {error}"))
+
+
 def _chaos(
-    loaded: LoadedScenario, settings: Settings, shares: Sequence[Sequence[str]], state: Path
+    loaded: LoadedScenario, settings: Settings, shares: Sequence[Sequence[str]], stores: Mapping[str, Path]
 ) -> Chaos | None:
     """Whoever makes the faults of the scenario happen, if it has any."""
     if loaded.spec.faults is None:
         return None
     from runner.chaos import Chaos
 
-    return Chaos(loaded, settings.broker is None, shares, state, settings.warn)
+    return Chaos(loaded, settings.broker is None, shares, stores, settings.warn)
+
+
+def _stores(stack: AsyncExitStack, loaded: LoadedScenario) -> dict[str, Path]:
+    """A private directory for every agent that is not to forget; removed when the run is over.
+
+    Not in the run's directory: whoever is told a path there can name the files beside it, which hold
+    everybody's utility.
+    """
+    if loaded.spec.recovery.durable == "none":
+        return {}
+    stores = {agent: Path(tempfile.mkdtemp(prefix="vicinal-store-")) for agent in loaded.agents}
+    for directory in stores.values():
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+    return stores
 
 
 async def _probe(address: Address, client: Any, run: str) -> None:

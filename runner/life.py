@@ -106,7 +106,7 @@ class Life:
             watcher.delivered(now, self.agent.id, topic, payload)
             self._switchboard.deliver(topic, payload)
             watcher.stepped(now, self.agent)
-        if self.agent.eager:
+        if self._world.prompt and self.agent.eager:
             self._wake()
 
     def _wake(self) -> None:

@@ -134,6 +134,7 @@ def _world(case: Case, watch: Watch, stores: Stores, make_agent: Callable[..., A
         snapshot_every=case.snapshot_every,
         watcher=watch,
         exit_when_gone=case.exits,
+        prompt=case.prompt,
         may_forget=(lambda name: _before_the_end(world, reference)) if case.spares else None,
         make_agent=make_agent,
     )

@@ -22,6 +22,7 @@ class Supervisor:
         hosts: the processes.
         start_message: what to tell a host in its so-manieth life, given (host, life).
         warn: called with a text at every restart.
+        ended: called with every restart's task when it has ended.
         before: awaited with a host before it is started again.
     """
 
@@ -30,9 +31,11 @@ class Supervisor:
         hosts: Hosts,
         start_message: Callable[[int, int], Message],
         warn: Callable[[str], None],
+        ended: Callable[[asyncio.Task[None]], None],
         before: Callable[[int], Awaitable[None]] | None = None,
     ) -> None:
         self._hosts, self._start_message, self._warn, self._before = hosts, start_message, warn, before
+        self._ended = ended
         self._lives: Counter[int] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -44,6 +47,7 @@ class Supervisor:
         task = asyncio.create_task(self._revive(host, code), name=f"revive-{host}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return True
 
     async def close(self) -> None:

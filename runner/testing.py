@@ -72,7 +72,7 @@ class Delivery:
     Attributes:
         time: virtual seconds.
         src, dst: sender and reader.
-        round, kind: of the protocol; round -1 and kind ``status`` for a status.
+        round, kind: of the protocol; round -1 and kind ``status`` for a status, or what was wrong with it.
     """
 
     time: float
@@ -101,8 +101,12 @@ class Trace:
         if where.channel == topics.STATUS:
             self.deliveries.append(Delivery(now, where.src, dst, -1, "status"))
         else:
-            message = codec.decode(payload)
-            self.deliveries.append(Delivery(now, where.src, dst, message.round, message.kind))
+            try:
+                message = codec.decode(payload)
+            except codec.Malformed as error:
+                self.deliveries.append(Delivery(now, where.src, dst, -1, error.kind))
+            else:
+                self.deliveries.append(Delivery(now, where.src, dst, message.round, message.kind))
 
     def stepped(self, now: float, agent: Agent) -> None:
         """See ``runner.life.Watcher``."""

@@ -47,6 +47,8 @@ class World:
         watcher: is told what happens.
         exit_when_gone: whether an agent's process ends when the agent has left, as under ``vicinal run``;
             otherwise it stays and answers neighbours that have missed the goodbye.
+        prompt: whether agents that ask for it look at the clock at their very deadline, as over a broker,
+            and not at the next beat; truer, and dearer.
         may_forget: asked with an agent's id before it is killed and loses any of its memory; whether it may.
             None: always.
         make_agent: the driver; anything else than ``Agent`` is for tests of tests.
@@ -69,6 +71,7 @@ class World:
         snapshot_every: int = SNAPSHOT_EVERY,
         watcher: Watcher | None = None,
         exit_when_gone: bool = False,
+        prompt: bool = True,
         may_forget: Callable[[AgentId], bool] | None = None,
         make_agent: Callable[..., Agent] = Agent,
     ) -> None:
@@ -77,7 +80,7 @@ class World:
         self.network = VirtualNetwork(seed, fate)
         self.lives: dict[AgentId, Life] = {}
         self.stores: dict[AgentId, Store] = {}
-        self.loses_memory = loses_memory
+        self.loses_memory, self.prompt = loses_memory, prompt
         self._new_store, self._may_forget = store, may_forget
         self._numbers = dict.fromkeys(sorted(parts), 0)
         self._broker_back = -math.inf

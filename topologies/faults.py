@@ -193,6 +193,11 @@ class Faults(Section):
     )
     storm: Storm | None = Field(default=None, description="a table with `between` and counts by kind")
 
+    @property
+    def lasting(self) -> bool:
+        """Whether something may happen to messages by probability."""
+        return bool(self.loss or self.duplicate or self.reorder or self.delay or self.link)
+
     @model_validator(mode="after")
     def _loss_ends(self) -> Faults:
         if self.loss == 1 and self.until is None:

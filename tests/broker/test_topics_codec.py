@@ -31,7 +31,7 @@ value = st.recursive(
     ),
     max_leaves=8,
 )
-count = st.integers(0, 2**63)
+count = st.integers(0, codec.COUNT_LIMIT - 1)
 
 
 def same(a: object, b: object) -> bool:
@@ -79,9 +79,11 @@ def test_value_unpacks_to_itself(each):
 
 @given(level, level, count, count, count, st.text(max_size=20), value, value)
 def test_message_decodes_to_itself(run, src, incarnation, epoch, round_, kind, body, told):
-    payload = encode(Prefix(run, src, incarnation), epoch, round_, kind, body, told)
-    if len(payload) > codec.SIZE_LIMIT or not (codec.finite(body) and codec.finite(told)):
+    if not (codec.finite(body) and codec.finite(told)):
+        with pytest.raises(ValueError, match="not finite"):
+            encode(Prefix(run, src, incarnation), epoch, round_, kind, body, told)
         return
+    payload = encode(Prefix(run, src, incarnation), epoch, round_, kind, body, told)
     message = decode(payload)
     assert (message.run, message.src, message.incarnation) == (run, src, incarnation)
     assert (message.epoch, message.round, message.kind) == (epoch, round_, kind)
@@ -113,7 +115,9 @@ def test_any_bytes_decode_or_are_malformed(payload):
 
 
 @given(
-    st.builds(encode, st.builds(Prefix, level, level, count), count, count, level, value),
+    st.builds(
+        encode, st.builds(Prefix, level, level, count), count, count, level, value.filter(codec.finite)
+    ),
     st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=4),
     st.integers(0, 10_000),
 )
@@ -131,7 +135,7 @@ def test_damaged_message_decodes_or_is_malformed(payload, damage, cut):
 )
 def test_number_that_is_not_finite_is_malformed(bad, wrap):
     with pytest.raises(Malformed) as error:
-        decode(encode(Prefix("r", "a", 0), 0, 0, "k", wrap(bad)))
+        decode(pack(("r", "a", 0, 0, 0, "k", wrap(bad), None)))
     assert error.value.kind == "not-finite"
 
 
@@ -156,3 +160,23 @@ def test_decoded_arrays_are_read_only():
     decoded = unpack(pack(np.arange(3.0)))
     with pytest.raises(ValueError, match="read-only"):
         decoded[0] = 1.0
+
+
+def test_what_every_receiver_would_drop_is_not_said():
+    me = Prefix("r", "a", 0)
+    with pytest.raises(ValueError, match="not finite"):
+        encode(me, 0, 0, "", np.array([1.0, np.nan]))
+    with pytest.raises(ValueError, match="not finite"):
+        encode(me, 0, 0, "", None, float("inf"))
+    with pytest.raises(ValueError, match="at most 1048576 are read"):
+        encode(me, 0, 0, "", np.zeros(1 << 17))
+
+
+@pytest.mark.parametrize("at", [2, 3, 4])
+@pytest.mark.parametrize("number", [-1, codec.COUNT_LIMIT, 2**64 - 1])
+def test_a_count_out_of_range_is_malformed(at, number):
+    values = ["r", "a", 0, 0, 0, "kind", None, None]
+    values[at] = number
+    with pytest.raises(codec.Malformed) as caught:
+        decode(pack(tuple(values)))
+    assert caught.value.kind == "header"

@@ -10,6 +10,7 @@ import pytest
 
 from broker import topics
 from broker.codec import SIZE_LIMIT
+from broker.gmqtt_client import GmqttTransport
 from broker.transport import WRITE_LIMIT, Address, BrokerRefused, BrokerUnreachable, NotPermitted, Will
 from tests.broker.conftest import RUN, Wire, fake_server
 
@@ -230,6 +231,13 @@ async def test_server_that_refuses(make, then):
     async with fake_server(b"\x20\x02\x00\x03", then) as address:
         with pytest.raises(BrokerRefused, match=r"(?i)unavailable"):
             await make(address).transport.open()
+
+
+async def test_a_broker_that_is_not_ready_yet_may_be_asked_again():
+    async with fake_server(b"\x20\x02\x00\x03", "close") as address:
+        with pytest.raises(BrokerRefused) as caught:
+            await GmqttTransport(address, "x", lambda topic, payload: None).open()
+        assert caught.value.transient
 
 
 async def test_unanswered_subscription(make):

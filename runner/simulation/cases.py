@@ -1,0 +1,202 @@
+"""A case: everything that is drawn from one seed."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from runner.fate import fate_of
+from runner.simulation.instances import POOL, TOPOLOGIES, WORKLOADS, Instance, instance
+from runner.simulation.stores import KINDS
+from topologies.faults import Faults, schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from topologies import LoadedScenario
+    from topologies.faults import AnyEvent
+
+# How often each is drawn. The large ones are the point, the small ones reach odd corners cheaply.
+TOPOLOGY_WEIGHTS = {"tree-31": 4, "er-31": 4, "ring-100": 2, "small": 5, "small-directed": 5}
+STORE_WEIGHTS = {"memory": 6, "none": 2, "torn": 3, "full": 1, "disk": 1}
+
+# How long a run may go on once nothing goes wrong any more; docs/simulation.md gives the reasons.
+RESEND = 6.0  # the longest pause between two copies: Pacer's CEILING with its jitter
+LINGER = 10.0  # the longest an agent stays for a goodbye
+WAVES = 4  # hello; the words that are missing; an epoch opened because of them; the goodbye
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run to be simulated.
+
+    Attributes:
+        seed: it was drawn from, and of all delays.
+        instance: who plays what.
+        faults: probabilities and slow agents; its events are in ``events``.
+        events: concrete, by ascending time.
+        finale: the same, their times counted from when the first agent has finished; no cuts.
+        store: kind of the agents' stores.
+        snapshot_every: rounds between two snapshots.
+        exits: whether an agent's process ends as soon as the agent has left.
+        prompt: whether agents look at the clock at their very deadlines, or every 50 ms only.
+        spares: whether agents are spared the loss of memory when somebody may already have left: a new
+            epoch needs everybody, and whoever has left does not come back (docs/simulation.md).
+    """
+
+    seed: int
+    instance: Instance
+    faults: Faults
+    events: list[AnyEvent]
+    finale: list[AnyEvent]
+    store: str
+    snapshot_every: int
+    exits: bool
+    prompt: bool
+    spares: bool = True
+
+    @property
+    def quiet(self) -> float:
+        """When nothing goes wrong any more: slow agents are no fault but a property."""
+        return max(self.faults.until or 0.0, _end(self.events))
+
+    def bound(self, finale_at: float | None = None) -> float:
+        """The virtual time by which every agent must have left.
+
+        Args:
+            finale_at: when the finale began; None: before it has.
+        """
+        slowest = fate_of(self.faults, self.events).slowest
+        rounds = self.instance.reference().rounds
+        quiet = self.quiet if finale_at is None else max(self.quiet, finale_at + _end(self.finale))
+        return quiet + WAVES * (RESEND + 2 * slowest) + LINGER + 2 * rounds * slowest
+
+    def describe(self) -> dict[str, Any]:
+        """All that was drawn, JSON-able."""
+        return {
+            "seed": self.seed,
+            "instance": self.instance.name,
+            "agents": len(self.instance.parts),
+            "store": self.store,
+            "snapshot_every": self.snapshot_every,
+            "exits": self.exits,
+            "prompt": self.prompt,
+            "faults": self.faults.model_dump(
+                mode="json", exclude={"event", "storm"}, exclude_defaults=True, exclude_none=True
+            ),
+            "events": [event.model_dump(mode="json") for event in self.events],
+            "finale": [event.model_dump(mode="json") for event in self.finale],
+        }
+
+    def text(self) -> str:
+        """The same as lines to read."""
+        drawn = self.describe()
+        timed = [(key, event) for key in ("events", "finale") for event in drawn.pop(key)]
+        return "\n".join(f"  {key}: {json.dumps(value)}" for key, value in [*drawn.items(), *timed])
+
+
+def draw(seed: int, scenarios: Sequence[LoadedScenario] = ()) -> Case:
+    """The case of a seed.
+
+    Args:
+        seed: any.
+        scenarios: what to simulate instead of drawn instances; one is chosen by the seed. Its own
+            ``[faults]``, if it has any, take the place of drawn ones.
+    """
+    rng = random.Random(f"case {seed}")
+    given = None
+    if scenarios:
+        loaded = scenarios[seed % len(scenarios)]
+        chosen, given = of_scenario(loaded), loaded.spec.faults
+    else:
+        topology = _weighted(rng, TOPOLOGY_WEIGHTS)
+        chosen = instance(topology, rng.choice(sorted(WORKLOADS)), rng.randrange(POOL))
+    agents = sorted(chosen.parts)
+    edges = [(i, j) for i in agents for j in chosen.parts[i].hears]
+    faults = given.model_copy(update={"seed": seed}) if given is not None else _faults(rng, chosen, seed)
+    finale = _finale(rng, seed) if given is None and rng.random() < 0.5 else None
+    store = _weighted(rng, STORE_WEIGHTS)
+    if store == "disk" and len(agents) > 10:
+        store = "memory"  # thousands of real fsyncs would test the disk and not the driver
+    return Case(
+        seed,
+        chosen,
+        faults.model_copy(update={"event": (), "storm": None}),
+        schedule(faults, agents, edges, seed),
+        schedule(finale, agents, edges, seed) if finale is not None else [],
+        store,
+        rng.choice((1, 3, 16, 64, 1000)) if store != "disk" else 64,
+        rng.random() < 0.5,
+        # Copies sent within milliseconds are many: on the ring of 100 they would take most of the time.
+        len(agents) <= 31 and rng.random() < 0.25,
+    )
+
+
+def of_scenario(loaded: LoadedScenario) -> Instance:
+    """A scenario as an instance; equal scenarios share one, and so one run in lockstep."""
+    if loaded.hash not in _SCENARIOS:
+        parts = loaded.parts("sim")
+        workload = WORKLOADS[loaded.spec.mechanism.name]
+        _SCENARIOS[loaded.hash] = Instance(str(loaded.spec.name), parts, workload.protocol, workload.promises)
+    return _SCENARIOS[loaded.hash]
+
+
+def _end(events: Sequence[AnyEvent]) -> float:
+    """When the last of them is over."""
+    return max((e.at + getattr(e, "lasts", getattr(e, "down", 0.0)) for e in events), default=0.0)
+
+
+def _finale(rng: random.Random, seed: int) -> Faults:
+    """Trouble around the end, where an agent may have left while its neighbour is not done."""
+    storm = {
+        "between": (0.0, rng.choice((0.05, 0.3, 2.0))),
+        "crash": rng.choice((0, 1, 3, 8)),
+        "pause": rng.choice((0, 0, 1, 3)),
+        "broker_kill": rng.choice((0, 0, 0, 1)),
+        "lasts": rng.choice(((0.001, 0.1), (0.01, 1.0), (0.1, 5.0))),
+    }
+    return Faults.model_validate({"seed": seed, "storm": storm})
+
+
+_SCENARIOS: dict[str, Instance] = {}
+
+
+def _weighted(rng: random.Random, weights: dict[str, int]) -> str:
+    return rng.choices(list(weights), list(weights.values()))[0]
+
+
+def _faults(rng: random.Random, chosen: Instance, seed: int) -> Faults:
+    """A storm about as long as the run, so that it strikes at the start, in the middle and at the end."""
+    loss = rng.choice((0.0, 0.0, 0.05, 0.1, 0.3))
+    # A round takes about the longest of its deliveries, and with losses a retransmission or two.
+    expected = chosen.reference().rounds * (0.02 + 0.3 * loss)
+    end = round(expected * rng.uniform(0.3, 2.0), 3)
+    maybe: Callable[..., Any] = lambda *choices: rng.choice(choices)  # noqa: E731
+    agents = sorted(chosen.parts)
+    return Faults.model_validate(
+        {
+            "seed": seed,
+            "loss": loss,
+            "duplicate": maybe(0.0, 0.0, 0.2),
+            "reorder": maybe(0.0, 0.0, 0.1),
+            "delay": maybe(None, None, (0.0, 0.1)),
+            "until": end,
+            "slow": {rng.choice(agents): maybe(3.0, 10.0)} if rng.random() < 0.15 else {},
+            "storm": {
+                "between": (0.0, end),
+                "crash": maybe(0, 0, 1, 3, 8),
+                "amnesia": maybe(0, 0, 0, 1, 2),
+                "pause": maybe(0, 0, 1, 3),
+                "cut": maybe(0, 0, 1, 3),
+                "partition": maybe(0, 0, 1, 2),
+                "broker_kill": maybe(0, 0, 0, 1),
+                "lasts": maybe((0.01, 0.5), (0.1, 3.0), (1.0, 20.0)),
+            },
+        }
+    )
+
+
+assert set(STORE_WEIGHTS) == set(KINDS)
+assert set(TOPOLOGY_WEIGHTS) == set(TOPOLOGIES)

@@ -1,0 +1,242 @@
+"""What is simulated: small pools of graphs and of workloads on them, each with its run in lockstep.
+
+``WORKLOADS`` is the registry: a mechanism that is to be simulated adds a function that draws parts for a
+graph. A pool is small so that the reference of an instance is computed once and met by many seeds.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import networkx as nx
+
+from broker import codec
+from node import lockstep
+from node.part import Part
+from node.protocols.allocate import allocate
+from node.protocols.consensus import consensus
+from runner.simulation import promises
+from topologies.generators import agent_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from node.part import AgentId
+    from node.protocol import Say
+
+RUN = "sim"
+# Instances of one workload on one topology.
+POOL = 6
+
+Rules = dict[str, Any]
+Utility = dict[str, Any]
+# For a graph (edge i -> j: i listens to j) and a generator: the public rules and everybody's utility.
+Draw = Callable[[nx.DiGraph, random.Random], tuple[Rules, dict[str, Utility]]]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A protocol, how to draw an instance of it, and what its results promise.
+
+    Attributes:
+        protocol: (part, snapshot or None) -> generator.
+        draw: makes rules and utilities for a graph.
+        promises: (parts, results, says) -> broken promises, in words.
+        directed: whether it runs on directed graphs.
+    """
+
+    protocol: Callable[..., Any]
+    draw: Draw
+    promises: promises.Check
+    directed: Callable[[Rules], bool]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """How the instance ends in lockstep.
+
+    Attributes:
+        results: agent -> its result; empty if the run failed.
+        rounds: until then.
+        words: agent -> a hash of what it says, round by round; comparable within this process.
+        broken: promises that not even this run keeps.
+        diameter: of the graph.
+    """
+
+    results: Mapping[AgentId, Any]
+    rounds: int
+    words: Mapping[AgentId, list[int]]
+    broken: list[str]
+    diameter: int
+
+
+@dataclass
+class Instance:
+    """Parts, and the protocol that they play.
+
+    Attributes:
+        name: tells it from every other one.
+        parts: agent -> its part.
+        protocol: (part, snapshot or None) -> generator.
+        promises: what its results promise.
+    """
+
+    name: str
+    parts: dict[AgentId, Part]
+    protocol: Callable[..., Any]
+    promises: promises.Check
+    _reference: Reference | None = field(default=None, repr=False)
+
+    def reference(self) -> Reference:
+        """The run in lockstep, computed once."""
+        if self._reference is None:
+            words: dict[AgentId, list[int]] = {i: [] for i in self.parts}
+            records: list[dict[AgentId, Mapping[str, float]]] = []
+
+            def observe(round_: int, says: Mapping[AgentId, Say]) -> None:
+                for i, say in says.items():
+                    words[i].append(hash_of(say))
+                records.append({i: say.record for i, say in says.items() if say.record is not None})
+
+            protocols = {i: self.protocol(part, None) for i, part in self.parts.items()}
+            hears = {i: part.hears for i, part in self.parts.items()}
+            try:
+                end = lockstep.run(protocols, hears, observe)
+                broken = list(self.promises(self.parts, end.results, records))
+                results, rounds = end.results, end.rounds
+            except Exception as error:  # of a protocol that is wrong without any network: a finding
+                results, rounds = {}, len(records)
+                broken = [f"{type(error).__name__}: {error}"]
+            self._reference = Reference(results, rounds, words, broken, promises.diameter(self.parts))
+        return self._reference
+
+
+def hash_of(say: Say) -> int:
+    """Of everything that others can hear of it."""
+    return hash(codec.pack((say.kind, say.body, dict(say.to))))
+
+
+# -- graphs ----------------------------------------------------------------------------------------------
+
+
+def _both_ways(graph: nx.Graph) -> nx.DiGraph:
+    names = agent_ids(graph.number_of_nodes())
+    return nx.relabel_nodes(graph, dict(enumerate(names))).to_directed()
+
+
+def _connected(rng: random.Random, n: int, p: float) -> nx.Graph:
+    while True:
+        graph = nx.gnp_random_graph(n, p, seed=rng.randrange(2**32))
+        if nx.is_connected(graph):
+            return graph
+
+
+def _directed(rng: random.Random) -> nx.DiGraph:
+    n = rng.randint(3, 8)
+    names = agent_ids(n)
+    ring = rng.sample(names, n)
+    graph: nx.DiGraph = nx.DiGraph(zip(ring, [*ring[1:], ring[0]], strict=True))
+    for _ in range(rng.randint(0, 2 * n)):
+        graph.add_edge(*rng.sample(names, 2))
+    return graph
+
+
+TOPOLOGIES: dict[str, Callable[[random.Random], nx.DiGraph]] = {
+    "tree-31": lambda rng: _both_ways(nx.full_rary_tree(2, 31)),
+    "er-31": lambda rng: _both_ways(_connected(rng, 31, 0.3)),
+    "ring-100": lambda rng: _both_ways(nx.cycle_graph(100)),
+    "small": lambda rng: _both_ways(_connected(rng, rng.randint(3, 10), rng.uniform(0.3, 0.9))),
+    "small-directed": _directed,
+}
+
+
+# -- workloads -------------------------------------------------------------------------------------------
+
+
+def _private_goods(graph: nx.DiGraph, rng: random.Random) -> tuple[Rules, dict[str, Utility]]:
+    n = len(graph)
+    goods = rng.choice((1, 1, 2)) if n <= 31 else 1
+    stopping: Rules = {"rule": "counters", "tolerance": rng.choice((0.3, 0.5)), "scale": None}
+    if n > 31:
+        # The contraction bound of a ring of 100 is 0.998: at rest only after hundreds of rounds. A few
+        # rounds of play after the agreement exercise the driver just as well; small graphs play to the end.
+        stopping["max_rounds"] = rng.randint(5, 30)
+    elif n <= 10:
+        stopping["tolerance"] = rng.choice((1e-1, 1e-2, 1e-3))
+    rules = {
+        "mechanism": "private-goods",
+        "capacities": [round(rng.uniform(1.0, 2.0 * n), 3) for _ in range(goods)],
+        "eta": 25.0,
+        "parameters": rng.choice(("tuned", "tuned", "eta")) if n <= 10 else "tuned",
+        "learning": "cournot",
+        "stopping": stopping,
+    }
+    utilities = {
+        i: {
+            "family": "quadratic",
+            "theta": [rng.uniform(-1.5, -0.4) for _ in range(goods)],
+            "sigma": [rng.uniform(1.0, 20.0) for _ in range(goods)],
+        }
+        for i in sorted(graph)
+    }
+    return rules, utilities
+
+
+def _consensus(graph: nx.DiGraph, rng: random.Random) -> tuple[Rules, dict[str, Utility]]:
+    exact = ["minimum", "maximum", "diameter"]
+    if all(graph.has_edge(j, i) for i, j in graph.edges):
+        exact += ["set", "tree", "ratio", "metropolis", "flow", "trimmed"]
+    primitive = rng.choice(exact)
+    rules: Rules = {"mechanism": "consensus", "primitive": primitive}
+    if primitive in ("ratio", "metropolis", "flow", "trimmed"):
+        rules["stopping"] = {
+            "rule": rng.choice(("windows", "counters")),
+            "tolerance": rng.choice((1e-3, 1e-6)) if len(graph) <= 10 else 1e-1,
+            "max_rounds": 400 if len(graph) <= 10 else 120,
+        }
+    if primitive == "metropolis":
+        rules["rho"] = rng.choice((None, 0.9, 0.99))
+    if primitive == "trimmed":
+        rules["f"] = 1 if min(d for _, d in graph.out_degree) >= 3 else 0
+        rules["stopping"]["max_rounds"] = 40
+    width = rng.randint(1, 3) if primitive in ("minimum", "maximum", "set", "tree") else 1
+    return rules, {
+        i: {"family": "value", "value": [rng.uniform(-1.0, 1.0) for _ in range(width)]} for i in sorted(graph)
+    }
+
+
+WORKLOADS: dict[str, Workload] = {
+    "private-goods": Workload(allocate, _private_goods, promises.private_goods, lambda rules: True),
+    "consensus": Workload(
+        lambda part, resume=None: consensus(part),
+        _consensus,
+        promises.consensus,
+        lambda rules: rules["primitive"] in ("minimum", "maximum", "diameter"),
+    ),
+}
+
+
+@lru_cache(maxsize=512)
+def instance(topology: str, workload: str, number: int) -> Instance:
+    """One of the pool; the same for the same arguments."""
+    rng = random.Random(f"instance {topology} {workload} {number}")
+    graph, chosen = TOPOLOGIES[topology](rng), WORKLOADS[workload]
+    rules, utilities = chosen.draw(graph, rng)
+    parts = {
+        i: Part(
+            agent=i,
+            run=RUN,
+            hears=tuple(sorted(graph.successors(i))),
+            heard_by=tuple(sorted(graph.predecessors(i))),
+            utility=utilities[i],
+            contract=rules,
+            record_every=0,
+        )
+        for i in sorted(graph)
+    }
+    what = rules.get("primitive", workload)
+    return Instance(f"{topology}/{what}/{number}", parts, chosen.protocol, chosen.promises)

@@ -1,0 +1,138 @@
+"""What the results of a workload promise, checked by one who knows everything: never early, never wrong.
+
+Given are all parts, all results, and what every agent recorded in every round of the run in lockstep; the
+other runs must equal that one bit for bit, so what holds for it holds for them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from node.environments import PrivateGoods
+from node.part import AgentId, Part
+from node.utilities import build
+
+Records = Sequence[Mapping[AgentId, Mapping[str, float]]]
+Check = Callable[[Mapping[AgentId, Part], Mapping[AgentId, Any], Records], Iterator[str]]
+
+# Estimates of one run differ from exact arithmetic by the roundings of some hundred rounds.
+ROUNDING = 1e-9
+
+
+def private_goods(
+    parts: Mapping[AgentId, Part], results: Mapping[AgentId, Any], records: Records
+) -> Iterator[str]:
+    """The allocation is as near to the optimum as was promised; nobody stopped early; money adds up."""
+    rules = next(iter(parts.values())).contract
+    stopping = rules["stopping"]
+    for fact in ("agents", "diameter", "xi", "delta", "bound", "play_rounds"):
+        if len({getattr(result, fact) for result in results.values()}) != 1:
+            yield f"the agents disagree on {fact}"
+    first = next(iter(results.values()))
+    if (first.agents, first.diameter) != (len(parts), diameter(parts)):
+        yield f"N = {first.agents} and D = {first.diameter}, expected {len(parts)} and {diameter(parts)}"
+    satisfied = all(result.satisfied for result in results.values())
+    if not satisfied and first.play_rounds != stopping.get("max_rounds"):
+        yield f"stopped unsatisfied after {first.play_rounds} rounds"
+    if satisfied:
+        optimum = PrivateGoods(
+            rules["capacities"], {i: build(part.utility) for i, part in parts.items()}
+        ).optimum()
+        scale = stopping["scale"] or max(map(abs, rules["capacities"])) / len(parts)
+        off = max(float(np.abs(results[i].allocation - optimum.allocation[i]).max()) for i in parts)
+        if off > stopping["tolerance"] * scale:
+            yield f"satisfied, but {off / scale:.3g} off the optimum; promised {stopping['tolerance']:g}"
+    if first.play_rounds != stopping.get("max_rounds"):
+        yield from _nobody_early(first.play_rounds, first.diameter, records)
+    yield from settles([result.tax for result in results.values()])
+
+
+def _nobody_early(play_rounds: int, diameter: int, records: Records) -> Iterator[str]:
+    """Counters: what falls due at the end of round k was announced in k - D, by an agent that knew that
+    everybody had been satisfied D rounds before, in k - 2D."""
+    play = len(records) - play_rounds
+    limits = {row["threshold"] for row in records[play].values()}
+    due = len(records) - 1 - 2 * diameter
+    if due < play + 1:
+        yield f"stopped after {play_rounds} rounds of play, fewer than 2D"
+        return
+    late = {i: row["residual"] for i, row in records[due].items() if row["residual"] > max(limits)}
+    if late:
+        name, residual = max(late.items(), key=lambda item: item[1])
+        yield (
+            f"early stop: {2 * diameter} rounds before the end {len(late)} agents were unsatisfied, "
+            f"{name} with a residual of {residual:.3g}; threshold {max(limits):.3g}"
+        )
+
+
+def settles(taxes: Sequence[float]) -> Iterator[str]:
+    """The sum of all taxes is the same number, bit for bit, whoever adds it up and in which order."""
+    rng, order = random.Random(0), list(taxes)
+    sums = {math.fsum(order)}
+    for _ in range(5):
+        rng.shuffle(order)
+        sums.add(math.fsum(order))
+    if len(sums) != 1 or not all(map(math.isfinite, sums)):
+        yield f"the taxes add up to {sorted(sums)}, depending on the order"
+
+
+def consensus(
+    parts: Mapping[AgentId, Part], results: Mapping[AgentId, Any], records: Records
+) -> Iterator[str]:
+    """The value is the true one: exactly where that is promised, else within the tolerance."""
+    rules = next(iter(parts.values())).contract
+    primitive = rules["primitive"]
+    columns = list(zip(*(parts[i].utility["value"] for i in parts), strict=True))
+    found = {i: results[i].value for i in parts}
+    exact: tuple[float, ...] | None = None
+    match primitive:
+        case "minimum":
+            exact = tuple(map(min, columns))
+        case "maximum":
+            exact = tuple(map(max, columns))
+        case "set" | "tree":
+            exact = tuple(map(math.fsum, columns))
+        case "diameter":
+            exact = (float(diameter(parts)),)
+    if exact is not None:
+        wrong = [i for i in parts if found[i] != exact]
+        if wrong:
+            yield f"{primitive}: {wrong[0]} has {found[wrong[0]]}, expected {exact} at all"
+        return
+    values, stopping = columns[0], rules["stopping"]
+    if len({results[i].satisfied for i in parts}) != 1:
+        yield f"{primitive}: some agents stopped satisfied and others did not"
+    if not all(results[i].satisfied for i in parts):
+        return  # ended by max_rounds, and says so
+    estimates = [value[0] for value in found.values() if value]
+    if len(estimates) != len(parts):
+        yield f"{primitive}: satisfied without an estimate"
+    elif primitive == "trimmed":
+        if min(estimates) < min(values) or max(estimates) > max(values):
+            yield f"trimmed: an estimate outside [{min(values)}, {max(values)}]"
+    else:
+        mean, limit = math.fsum(values) / len(values), stopping["tolerance"]
+        # Chebyshev's two-step recursion and flows are not monotone: what was within the tolerance when it
+        # was asked may be a little further apart when all stop.
+        slack = (
+            1.0 if primitive == "ratio" or (rules.get("rho") is None and primitive == "metropolis") else 4.0
+        )
+        off = max(abs(estimate - mean) for estimate in estimates)
+        if off > slack * limit + ROUNDING:
+            yield f"{primitive}: satisfied, but {off:.3g} off the mean; promised {limit:g}"
+        apart = max(abs(a - b) for a, b in itertools.pairwise(sorted(estimates)))
+        if apart > slack * limit + ROUNDING:
+            yield f"{primitive}: satisfied, but two estimates are {apart:.3g} apart; promised {limit:g}"
+
+
+def diameter(parts: Mapping[AgentId, Part]) -> int:
+    """The largest distance between two agents."""
+    graph: nx.DiGraph = nx.DiGraph([(i, j) for i, part in parts.items() for j in part.hears])
+    return int(nx.diameter(graph))

@@ -1,0 +1,23 @@
+"""Real faults, and the same proof as in ``tests.processes`` that nothing outlives its test."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.broker.conftest import Client
+from tests.processes.conftest import _adoption, _no_process_outlives_its_test, spy
+
+__all__ = ["Client", "_adoption", "_no_process_outlives_its_test", "spy"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All but the pure tests start processes and need Linux's process table."""
+    for item in items:
+        path = item.path.as_posix()
+        if "tests/chaos" in path and "test_packets" not in path:
+            item.add_marker(pytest.mark.broker)
+            item.add_marker(pytest.mark.processes)
+            if not sys.platform.startswith("linux"):
+                item.add_marker(pytest.mark.skip(reason="reads /proc"))

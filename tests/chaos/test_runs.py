@@ -1,0 +1,175 @@
+"""Runs over processes and a real broker, while signals and a proxy make things go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from benchmarks import chaos as measured
+from broker import topics
+from runner import UserError, launch, run_async
+from runner.chaos import Chaos
+from tests.processes.live import Live, outcome
+from topologies import load_scenario
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.processes.live import Spy
+
+RING = "ring-12"
+PLAIN = ("record.every=0",)
+BACK = ("recovery.restart=true", "recovery.durable=snapshot")
+
+
+def events(*tables: dict[str, Any]) -> str:
+    return measured.events(*tables)
+
+
+@pytest.fixture(autouse=True)
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Chaos]:
+    """The chaos of each run, as it is made."""
+    kept: list[Chaos] = []
+    real = Chaos.__init__
+
+    def init(self: Chaos, *how: Any) -> None:
+        real(self, *how)
+        kept.append(self)
+
+    monkeypatch.setattr(Chaos, "__init__", init)
+    return kept
+
+
+async def undisturbed(scenario: str, tmp_path: Path) -> Any:
+    return outcome(
+        await run_async(scenario, overrides=PLAIN, plot=False, virtual=True, out=tmp_path / "virtual")
+    )
+
+
+async def disturbed(scenario: str, *overrides: str) -> tuple[Any, list[str]]:
+    async with Live(scenario, *PLAIN, *overrides) as live:
+        return outcome(await live.result()), live.warnings
+
+
+async def test_whoever_is_killed_stands_still_or_forgets_the_answer_is_the_same(
+    spy: Spy, tmp_path: Path, made
+):
+    kinds = (
+        {"kind": "crash", "at": 0.0, "agents": ["a00"], "down": 0.2},  # before it has joined
+        {"kind": "crash", "at": 1.0, "agents": ["a01", "a02"], "down": 0.1},
+        {"kind": "amnesia", "at": 1.2, "agents": ["a05"], "down": 0.1},
+        {"kind": "pause", "at": 1.4, "agents": ["a08"], "lasts": 0.5},
+        {"kind": "crash", "at": 1.5, "agents": ["a08"], "down": 0.1},  # it stands still and dies
+    )
+    told, warnings = await disturbed(RING, *BACK, events(*kinds), "faults.slow.a03=3")
+    assert told == await undisturbed(RING, tmp_path)
+    assert len(made[0].done) == len(kinds)
+    assert sum("killed by signal 9" in text for text in warnings) == 5
+
+
+async def test_a_broker_killed_with_and_without_its_store_does_not_change_the_answer(
+    spy: Spy, tmp_path: Path, made
+):
+    kills = (
+        {"kind": "broker-kill", "at": 0.9, "down": 0.1, "forget": False},
+        {"kind": "crash", "at": 0.95, "agents": ["a04"], "down": 0.01},  # comes back and finds no broker
+        {"kind": "broker-kill", "at": 1.5, "down": 0.1, "forget": True},
+    )
+    told, _ = await disturbed(RING, *BACK, events(*kills))
+    assert told == await undisturbed(RING, tmp_path)
+    assert len(made[0].done) == len(kills)
+
+
+async def test_lost_late_repeated_and_cut_messages_do_not_change_the_answer(spy: Spy, tmp_path: Path, made):
+    told, _ = await disturbed(
+        RING,
+        "faults.loss=0.3",
+        "faults.duplicate=0.1",
+        "faults.reorder=0.1",
+        "faults.delay=[0.0,0.002]",
+        events(
+            {"kind": "cut", "at": 0.0, "links": [["a00", "a01"]], "lasts": 1.0},
+            {"kind": "partition", "at": 1.0, "groups": [["a03", "a04", "a05"]], "lasts": 0.5},
+        ),
+    )
+    assert told == await undisturbed(RING, tmp_path)
+    counts = made[0].proxy.counts
+    assert counts["lost"] > 0.15 * counts.total()
+    assert counts["repeated"]
+    assert counts["delayed"]
+    assert made[0].weather.lost_on_cuts
+
+
+async def test_all_31_agents_killed_at_once_come_back_to_the_same_answer(spy: Spy):
+    told = await measured.kill(31, "round", 0, 2.0)
+    assert (told["same"], told["killed"], told["warnings"]) == (True, 31, [])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ((events({"kind": "crash", "at": 0, "agents": ["a00"]}),), "recovery.restart = true"),
+        ((*BACK, "faults.storm={between=[0,1],broker_kill=1}", "broker.url=mqtt://127.0.0.1:9"), "embedded"),
+        (
+            (
+                "broker.connections=host",
+                events({"kind": "cut", "at": 0, "links": [["a00", "a01"]], "lasts": 1}),
+            ),
+            'broker.connections = "agent"',
+        ),
+    ],
+    ids=["no-restart", "foreign-broker", "shared-connections"],
+)
+async def test_faults_that_cannot_be_had_are_refused_before_anything_starts(
+    tmp_path: Path, overrides, expected
+):
+    with pytest.raises(UserError, match=expected):
+        await run_async(RING, overrides=(*PLAIN, *overrides), plot=False, out=tmp_path / "run")
+
+
+async def test_faults_that_the_run_was_too_short_for_are_named(spy: Spy):
+    late = events({"kind": "pause", "at": 500.0, "agents": ["a00"], "lasts": 1.0})
+    _, warnings = await disturbed("star-9", late)
+    assert warnings == ["the run ended before 1 of its 1 faults could happen"]
+
+
+@pytest.mark.timeout(60)
+async def test_a_flood_of_malformed_messages_is_counted_and_costs_no_memory(spy: Spy, tmp_path: Path):
+    loaded = load_scenario("star-9", PLAIN)
+    # The hub is flooded by one of its neighbours, through that one's own permissions.
+    hub, neighbour = "a00", "a01"
+    parts = {i: replace(p, contract={"rounds": 6000}) for i, p in loaded.parts("flood").items()}
+    memory: list[float] = []
+    sent = [0]
+    flooding: list[asyncio.Task[None]] = []
+
+    def watch(agent: str, info: dict[str, Any]) -> None:
+        if agent != hub or info["state"] != "playing" or info["round"] < 100:
+            return
+        if not flooding:
+            target = topics.to("flood", neighbour, hub)
+            flooder = measured.flood(spy.address, spy.grants[f"agent-{neighbour}"], target, sent)
+            flooding.append(asyncio.create_task(flooder, name="flood"))
+        memory.append(measured.resident(spy.pid_of(hub)))
+
+    settings = launch.Settings(
+        None, None, tmp_path, watch, pytest.fail, protocol="benchmarks.exchange:exchange"
+    )
+    try:
+        reports, _, _ = await launch.run_processes(loaded, parts, "flood", settings)
+    finally:
+        for task in flooding:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+    rejected = reports[hub]["rejected"]
+    assert sent[0] > 5000, json.dumps(rejected)
+    # What was under way when the hub left has not been counted.
+    assert sum(rejected[kind] for kind in ("undecodable", "header", "not-finite")) > 0.9 * sent[0] - 5000
+    assert max(memory) - memory[0] < 20.0
+    assert all(report["rounds"] == 6000 + 1 for report in reports.values())

@@ -1,0 +1,90 @@
+"""The simulator finds bugs: drivers and protocols with known mistakes fail, the right ones do not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from node.agent import Agent
+from node.consensus.counters import NEVER
+from node.protocol import Say
+from node.protocols import allocate as allocating
+from runner.simulate import simulate
+from runner.simulation.cases import draw
+from runner.simulation.instances import instance
+from tests.simulation import bugs
+
+SEEDS = 400
+
+
+def small_cases(first=0):
+    """Cases that take a few milliseconds, in the order of their seeds."""
+    seeds = range(first, first + SEEDS)
+    return (case for seed in seeds if len((case := draw(seed)).instance.parts) <= 10)
+
+
+def first_failure(driver, first=0):
+    for case in small_cases(first):
+        if driver is bugs.AcknowledgesReceipt:
+            driver.delivered.clear()
+        verdict = simulate(case, make_agent=driver)
+        if verdict.violations:
+            return case, verdict
+    return None, None
+
+
+@pytest.mark.parametrize(
+    ("driver", "first", "said"),  # where to begin, so that the search is short
+    [
+        (bugs.OneRound, 0, "liveness: "),
+        (bugs.AcknowledgesReceipt, 4, "liveness: "),
+        (bugs.ForgetsPrevious, 60, "liveness: "),
+        (bugs.MixesEpochs, 20, ""),
+        (bugs.SpeaksFirst, 0, ""),
+        (bugs.GivesUp, 80, "liveness: "),
+        (bugs.Raises, 0, "escaped: KeyError"),
+    ],
+    ids=lambda value: getattr(value, "__name__", "-"),
+)
+def test_a_driver_with_a_known_mistake_fails_on_some_seed_and_the_right_one_does_not(driver, first, said):
+    case, verdict = first_failure(driver, first)
+    assert verdict is not None
+    assert any(violation.startswith(said) for violation in verdict.violations), verdict.violations
+    assert simulate(case, make_agent=Agent).violations == []
+
+
+def hasty(diameter, resume=None):
+    """Counters that stop as soon as one agent is satisfied."""
+    stop, round_ = resume if resume is not None else (NEVER, 0)
+    while True:
+        heard = yield Say(stop, kind="hasty", report=stop if round_ > stop else None, snapshot=(stop, round_))
+        stop = min([stop, *heard.said.values()])
+        if heard.report:
+            stop = min(stop, round_ + 2 * diameter)
+        round_ += 1
+
+
+def nearsighted(diameter, resume=None):
+    """Counters that were given a diameter too small: agents stop in different rounds."""
+    from node.consensus.counters import counters
+
+    return counters(1, resume)
+
+
+@pytest.mark.parametrize(("counters", "said"), [(hasty, "early stop"), (nearsighted, "Misaligned")])
+def test_a_stopping_rule_that_is_wrong_is_found(monkeypatch, counters, said):
+    monkeypatch.setattr(allocating, "counters", counters)
+    instance.cache_clear()
+    try:
+        broken = [instance("small", "private-goods", k).reference().broken for k in range(6)]
+    finally:
+        instance.cache_clear()
+    assert any(said in text for texts in broken for text in texts), broken
+
+
+def test_a_lockstep_run_that_fails_is_a_violation_and_no_accident(monkeypatch):
+    case = next(case for case in small_cases() if "private-goods" in case.instance.name)
+    broken = replace(case.instance.reference(), results={}, broken=["Misaligned: round 3"])
+    monkeypatch.setattr(case.instance, "_reference", broken)
+    assert simulate(case).violations == ["in lockstep already: Misaligned: round 3"]
