@@ -19,7 +19,6 @@ answers j with empty messages, pulses, on the private topic ``i/to/j``; contents
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 from typing import Protocol as Interface
@@ -122,7 +121,7 @@ class Agent:
         self._pacer = Pacer(f"{part.run}/{part.agent}", clock())
         self._liveness = Liveness(self._peers, clock())
         self._said_at = self._look_at = clock()
-        self._answered = dict.fromkeys(self._peers, -math.inf)
+        self._answered = dict.fromkeys(self._peers, -1)  # in which round
         self._now: dict[AgentId, Message] = {}
         self._next: dict[AgentId, Message] = {}
         epoch = left.epoch if left is not None else 0
@@ -336,7 +335,7 @@ class Agent:
             return self.reject("duplicate")
         slot[src] = message
         if slot is self._next and src not in self._now:
-            self._pacer.overtaken(self._clock())
+            self._pacer.overtaken()
         if slot is self._now and len(slot) == len(self._lives):
             self._advance()
 
@@ -495,11 +494,10 @@ class Agent:
             self.resent += len(outgoing)
 
     def _answer(self, j: AgentId) -> None:
-        """Say the last two rounds again to one neighbour; not for every copy of those that come together."""
-        now = self._clock()
-        if now < self._answered[j] + self._pacer.answer_pause:
+        """Say the last two rounds again to one neighbour; once a round, or answers would answer one another."""
+        if self._answered[j] == self.round:
             return
-        self._answered[j] = now
+        self._answered[j] = self.round
         for topic, payload in self.conversation.again(j):
             self._publish(topic, payload)
             self.resent += 1

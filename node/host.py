@@ -72,7 +72,7 @@ class Host:
 
     def __init__(self, start: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
         self._tell = tell
-        self.released = False
+        self.released = bool(start.get("released"))
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._start = start
         self._connections: list[tuple[Connection, Switchboard, list[Agent]]] = []

@@ -88,8 +88,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 _RUN = """Launch every agent of a scenario as a process of its own over an embedded MQTT broker, wait for the
-agents to agree that they are done, and compare the outcome with the central optimum. The exit code is 0
-only if the promised accuracy was reached."""
+agents to agree that they are done, and compare the outcome with what somebody who knows everything would
+have chosen. The exit code is 0 only if the promised accuracy was reached."""
 
 
 _SIMULATE = """Draw a network, a mechanism and a storm of faults from every seed, play it in virtual time, and

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 # Without any progress for so long the run is stuck; the error says who waits for whom.
 STALL_TIMEOUT = 60.0
-# After their results agents stay for neighbours that may need a last message; their own limit is shorter.
+# After their results agents stay for neighbours that may need a last message; how long they get for that.
 GOODBYE_TIMEOUT = 20.0
 PROBE_TIMEOUT = 5.0
 
@@ -221,6 +221,7 @@ async def run_processes(
                 "stores": {agent: str(stores[agent]) for agent in shares[host] if agent in stores},
                 "sync": recovery.durable == "round",
                 "life": life,
+                "released": launched.outcome.done(),
                 "patient": recovery.restart,  # whoever comes back may find the broker dead as well
             }
 

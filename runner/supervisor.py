@@ -58,10 +58,11 @@ class Supervisor:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _revive(self, host: int, code: int) -> None:
-        message = self._start_message(host, self._lives[host])
-        names = ", ".join([entry["part"]["agent"] for entry in message["agents"]][:4])
+        agents = self._start_message(host, self._lives[host])["agents"]
+        names = ", ".join([entry["part"]["agent"] for entry in agents][:4])
         self._warn(f"agent {names} was killed by signal {-code} and is started again")
         if self._before is not None:
             await self._before(host)
         await self._hosts.restart(host)
-        self._hosts.send(host, message)
+        # Made now: the run may have come to its end meanwhile, and nobody would tell it again.
+        self._hosts.send(host, self._start_message(host, self._lives[host]))

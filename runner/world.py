@@ -45,8 +45,8 @@ class World:
         loses_memory: whether these stores may give back less than was put in.
         snapshot_every: rounds between two snapshots.
         watcher: is told what happens.
-        exit_when_gone: whether an agent's process ends when the agent has left, as under ``vicinal run``;
-            otherwise it stays and answers neighbours that have missed the goodbye.
+        exit_when_gone: whether an agent's process ends as soon as the agent has left, which is harsher than
+            ``vicinal run``: there it stays until all have their results, and answers who missed a goodbye.
         prompt: whether agents that ask for it look at the clock at their very deadline, as over a broker,
             and not at the next beat; truer, and dearer.
         may_forget: asked with an agent's id before it is killed and loses any of its memory; whether it may.

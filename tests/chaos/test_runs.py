@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 RING = "ring-12"
 PLAIN = ("record.every=0",)
+# Every message takes so long that the 105 rounds last until the last fault has happened.
+SLOWLY = "faults.delay=[0.01,0.02]"
 BACK = ("recovery.restart=true", "recovery.durable=snapshot")
 
 
@@ -66,7 +68,7 @@ async def test_whoever_is_killed_stands_still_or_forgets_the_answer_is_the_same(
         {"kind": "pause", "at": 1.4, "agents": ["a08"], "lasts": 0.5},
         {"kind": "crash", "at": 1.5, "agents": ["a08"], "down": 0.1},  # it stands still and dies
     )
-    told, warnings = await disturbed(RING, *BACK, events(*kinds), "faults.slow.a03=3")
+    told, warnings = await disturbed(RING, *BACK, SLOWLY, events(*kinds), "faults.slow.a03=3")
     assert told == await undisturbed(RING, tmp_path)
     assert len(made[0].done) == len(kinds)
     assert sum("killed by signal 9" in text for text in warnings) == 5
@@ -80,7 +82,7 @@ async def test_a_broker_killed_with_and_without_its_store_does_not_change_the_an
         {"kind": "crash", "at": 0.95, "agents": ["a04"], "down": 0.01},  # comes back and finds no broker
         {"kind": "broker-kill", "at": 1.5, "down": 0.1, "forget": True},
     )
-    told, _ = await disturbed(RING, *BACK, events(*kills))
+    told, _ = await disturbed(RING, *BACK, SLOWLY, events(*kills))
     assert told == await undisturbed(RING, tmp_path)
     assert len(made[0].done) == len(kills)
 
@@ -91,7 +93,7 @@ async def test_lost_late_repeated_and_cut_messages_do_not_change_the_answer(spy:
         "faults.loss=0.3",
         "faults.duplicate=0.1",
         "faults.reorder=0.1",
-        "faults.delay=[0.0,0.002]",
+        "faults.delay=[0.0,0.005]",
         events(
             {"kind": "cut", "at": 0.0, "links": [["a00", "a01"]], "lasts": 1.0},
             {"kind": "partition", "at": 1.0, "groups": [["a03", "a04", "a05"]], "lasts": 0.5},
@@ -99,15 +101,18 @@ async def test_lost_late_repeated_and_cut_messages_do_not_change_the_answer(spy:
     )
     assert told == await undisturbed(RING, tmp_path)
     counts = made[0].proxy.counts
-    assert counts["lost"] > 0.15 * counts.total()
+    # Of what went down to the agents; as much came up, unharmed.
+    assert 0.1 < counts["lost"] / (counts["lost"] + counts["passed"]) < 0.3
     assert counts["repeated"]
     assert counts["delayed"]
     assert made[0].weather.lost_on_cuts
 
 
-async def test_all_31_agents_killed_at_once_come_back_to_the_same_answer(spy: Spy):
-    told = await measured.kill(31, "round", 0, 2.0)
-    assert (told["same"], told["killed"], told["warnings"]) == (True, 31, [])
+async def test_all_agents_killed_at_once_come_back_to_the_same_answer(spy: Spy, tmp_path: Path):
+    everybody = {"kind": "crash", "at": 1.2, "agents": [f"a{k:02}" for k in range(12)], "down": 0.1}
+    told, warnings = await disturbed(RING, *BACK, "recovery.durable=round", SLOWLY, events(everybody))
+    assert told == await undisturbed(RING, tmp_path)
+    assert sum("killed by signal 9" in text for text in warnings) == 12
 
 
 @pytest.mark.parametrize(
@@ -143,7 +148,7 @@ async def test_a_flood_of_malformed_messages_is_counted_and_costs_no_memory(spy:
     loaded = load_scenario("star-9", PLAIN)
     # The hub is flooded by one of its neighbours, through that one's own permissions.
     hub, neighbour = "a00", "a01"
-    parts = {i: replace(p, contract={"rounds": 6000}) for i, p in loaded.parts("flood").items()}
+    parts = {i: replace(p, contract={"rounds": 4000}) for i, p in loaded.parts("flood").items()}
     memory: list[float] = []
     sent = [0]
     flooding: list[asyncio.Task[None]] = []
@@ -153,7 +158,7 @@ async def test_a_flood_of_malformed_messages_is_counted_and_costs_no_memory(spy:
             return
         if not flooding:
             target = topics.to("flood", neighbour, hub)
-            flooder = measured.flood(spy.address, spy.grants[f"agent-{neighbour}"], target, sent)
+            flooder = measured.flood(spy.address, spy.grants[neighbour], target, sent)
             flooding.append(asyncio.create_task(flooder, name="flood"))
         memory.append(measured.resident(spy.pid_of(hub)))
 
@@ -172,4 +177,4 @@ async def test_a_flood_of_malformed_messages_is_counted_and_costs_no_memory(spy:
     # What was under way when the hub left has not been counted.
     assert sum(rejected[kind] for kind in ("undecodable", "header", "not-finite")) > 0.9 * sent[0] - 5000
     assert max(memory) - memory[0] < 20.0
-    assert all(report["rounds"] == 6000 + 1 for report in reports.values())
+    assert all(report["rounds"] == 4000 for report in reports.values())

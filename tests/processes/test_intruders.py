@@ -169,7 +169,8 @@ def hostile(run, src, round_, body):
     """Kind under which it is counted -> the message; ``body`` is one that the protocol accepts."""
 
     def message(run=run, src=src, round_=round_, kind="play+counters", body=body, told=None):
-        return codec.encode(codec.Prefix(run, src, 0), 0, round_, kind, body, told)
+        # Not `encode`, which refuses to say what nobody would read.
+        return codec.pack((run, src, 0, 0, round_, kind, body, told))
 
     message_, side = body
     return {

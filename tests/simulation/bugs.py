@@ -39,8 +39,8 @@ class AcknowledgesReceipt(Agent):
 class ForgetsPrevious(Agent):
     """Comes back with its newest words only, not with those of the round before."""
 
-    def _remember(self, incarnation):
-        life, left = super()._remember(incarnation)
+    def _remember(self, incarnation, forgotten):
+        life, left = super()._remember(incarnation, forgotten)
         return life, replace(left, previous=None) if left is not None else None
 
 
