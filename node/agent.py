@@ -494,7 +494,7 @@ class Agent:
             self.resent += len(outgoing)
 
     def _answer(self, j: AgentId) -> None:
-        """Say the last two rounds again to one neighbour; once a round, or answers would answer one another."""
+        """Say the last two rounds again to one neighbour; once a round, or answers would be answered."""
         if self._answered[j] == self.round:
             return
         self._answered[j] = self.round
