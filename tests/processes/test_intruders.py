@@ -188,7 +188,7 @@ def hostile(run, src, round_, body):
         ],
         "foreign-run": [message(run="another-run")],
         "forged-sender": [message(src="a07" if src != "a07" else "a06"), message(src="nobody")],
-        "ahead": [message(round_=round_ + 2), message(round_=2**62)],
+        "ahead": [message(round_=round_ + 2), message(round_=codec.COUNT_LIMIT - 1)],
     }
 
 
