@@ -33,5 +33,5 @@ def exchange(part: Part, resume: None = None) -> Generator[Say, Heard, Exchanged
     return Exchanged(float(x.mean()))
 
 
-def _accepts(body: object) -> bool:
+def _accepts(body: object, src: str) -> bool:
     return type(body) is np.ndarray and body.shape == (NUMBERS,)

@@ -81,7 +81,7 @@ class Lossy:
                 continue
             inbox, accepts = self._newest[i], self.says[i].accepts
             if j not in inbox or stamp > inbox[j][0]:
-                if accepts is not None and not accepts(say.body):
+                if accepts is not None and not accepts(say.body, j):
                     self.rejected += 1
                 else:
                     inbox[j] = (stamp, say)

@@ -414,8 +414,10 @@ class Agent:
             accepts, accepts_told = saying.accepts, saying.accepts_told
             for j in self._links.hears:
                 message = self._now[j]
-                if (accepts is not None and not accepts(message.body)) or (
-                    message.told is not None and accepts_told is not None and not accepts_told(message.told)
+                if (accepts is not None and not accepts(message.body, j)) or (
+                    message.told is not None
+                    and accepts_told is not None
+                    and not accepts_told(message.told, j)
                 ):
                     del self._now[j]
                     self.reject("body")

@@ -80,7 +80,7 @@ def in_rounds(
                 report = heard.report if report is None else fold(report, heard.report)
             # What was accepted one round ago as a message one round ahead is read, and checked, only now.
             readable = _accepts(round_, say.accepts)
-            bodies = {j: body for j, body in heard.said.items() if body[0] >= round_ and readable(body)}
+            bodies = {j: body for j, body in heard.said.items() if body[0] >= round_ and readable(body, j)}
             if not all(j in bodies for j in peers):
                 continue
             said = {j: bodies[j][1 if bodies[j][0] == round_ else 2] for j in peers}
@@ -94,14 +94,14 @@ def in_rounds(
 
 
 def _accepts(round_: int, inner: Accepts | None) -> Accepts:
-    def accepts(body: Any) -> bool:
+    def accepts(body: Any, src: AgentId) -> bool:
         if type(body) is not tuple or len(body) != 3 or type(body[0]) is not int:
             return False
         match body[0] - round_:
             case 0:
-                return inner is None or inner(body[1])
+                return inner is None or inner(body[1], src)
             case 1:
-                return inner is None or inner(body[2])
+                return inner is None or inner(body[2], src)
             case ahead:
                 return ahead < 0  # old news, not read; more than one round ahead cannot be
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from node.part import AgentId
+from node.part import AgentId
 
-Accepts = Callable[[Any], bool]
+Accepts = Callable[[Any, AgentId], bool]  # (body, who said it)
 
 
 @dataclass(slots=True)
@@ -25,8 +24,8 @@ class Say:
         to: neighbour -> what only that neighbour reads.
         kind: which protocol speaks; equal at all agents in a round.
         accepts: whether a neighbour's body of this round is well formed (types and shapes; finiteness is
-            checked for all). Bodies that are not are counted and dropped before they reach the protocol.
-            None accepts anything.
+            checked for all), given the body and the neighbour. Bodies that are not are counted and dropped
+            before they reach the protocol. None accepts anything.
         accepts_told: the same for what a neighbour said to this agent alone.
         report: for the side protocol; never leaves the agent.
         record: measurements of the round just heard, for whoever records the run; name -> number.
@@ -133,16 +132,16 @@ def together(main: Factory, side: Factory, resume: tuple[Any, Any, Any] | None =
 
 def _or_none(accepts: Accepts | None) -> Accepts | None:
     """In a pair of private parts either may be missing."""
-    return None if accepts is None else lambda told: told is None or accepts(told)
+    return None if accepts is None else lambda told, src: told is None or accepts(told, src)
 
 
 def _pair(first: Accepts | None, second: Accepts | None) -> Accepts:
-    def accepts(body: Any) -> bool:
+    def accepts(body: Any, src: AgentId) -> bool:
         return (
             type(body) is tuple
             and len(body) == 2
-            and (first is None or first(body[0]))
-            and (second is None or second(body[1]))
+            and (first is None or first(body[0], src))
+            and (second is None or second(body[1], src))
         )
 
     return accepts

@@ -1,7 +1,6 @@
 """What an agent wants: valuations v_i, strictly concave, with known bounds on their curvature.
 
-A valuation never leaves its agent. Goods are valued separately (v_i is a sum over goods), so all
-functions act good by good; shapes are (K,) throughout.
+A valuation never leaves its agent. Shapes are (K,) throughout.
 """
 
 from __future__ import annotations
@@ -19,15 +18,20 @@ if TYPE_CHECKING:
 
 
 class Utility(Protocol):
-    """A valuation v of K goods: twice differentiable, strictly concave, separable over goods."""
+    """A valuation v of K goods: twice differentiable and strictly concave."""
 
     @property
     def goods(self) -> int:
         """K, the number of goods, at least 1."""
 
     @property
+    def separable(self) -> bool:
+        """Whether v is a sum of functions of one good each."""
+
+    @property
     def curvature(self) -> tuple[Vector, Vector]:
-        """Bounds (lowest, highest) on -v'' for each good, shape (K,), both positive."""
+        """Bounds (lowest, highest) on the eigenvalues of -Hess v, both positive, shape (K,): for each good
+        on its own if v is separable, else the same for all goods."""
 
     def value(self, x: Vector) -> float:
         """v(x) in money, for an allocation x of shape (K,)."""
@@ -37,8 +41,15 @@ class Utility(Protocol):
         """grad v(x), money per unit, shape (K,)."""
         ...
 
-    def demand(self, price: Vector) -> Vector:
-        """(grad v)^{-1}(price): the x that maximises v(x) - price.x, shape (K,). Not clipped."""
+    def demand(self, price: Vector, ridge: Vector | float = 0.0) -> Vector:
+        """The x that maximises v(x) - price.x - sum_k ridge_k x_k^2 / 2, shape (K,). Not clipped.
+
+        With ridge = 0 it is (grad v)^{-1}(price).
+
+        Args:
+            price: shape (K,), any sign.
+            ridge: >= 0, a number or one per good.
+        """
         ...
 
 
@@ -70,6 +81,11 @@ class Quadratic:
         return self.theta.size
 
     @property
+    def separable(self) -> bool:
+        """It is."""
+        return True
+
+    @property
     def curvature(self) -> tuple[Vector, Vector]:
         """-v'' = -2 theta exactly, so both bounds are equal."""
         return -2.0 * self.theta, -2.0 * self.theta
@@ -82,9 +98,9 @@ class Quadratic:
         """2 theta x + sigma."""
         return 2.0 * self.theta * x + self.sigma
 
-    def demand(self, price: Vector) -> Vector:
-        """(price - sigma) / (2 theta)."""
-        return (price - self.sigma) / (2.0 * self.theta)
+    def demand(self, price: Vector, ridge: Vector | float = 0.0) -> Vector:
+        """(price - sigma) / (2 theta - ridge)."""
+        return (price - self.sigma) / (2.0 * self.theta - ridge)
 
 
 def build(spec: Mapping[str, Any]) -> Utility:

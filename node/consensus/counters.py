@@ -9,6 +9,8 @@ from node.protocol import Heard, Say
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from node.part import AgentId
+
 # No stop round announced yet. Larger than any round, and an integer on the wire.
 NEVER = 2**62
 
@@ -47,7 +49,7 @@ def counters(diameter: int, resume: Snapshot | None = None) -> Generator[Say, He
         round_ += 1
 
 
-def _accepts(body: object) -> bool:
+def _accepts(body: object, src: AgentId) -> bool:
     match body:
         case (int(count), int(stop)):
             return 0 <= count <= NEVER and 0 <= stop <= NEVER

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING
 
 from node.protocol import Heard, Say
+
+if TYPE_CHECKING:
+    from node.part import AgentId
 
 Numbers = tuple[float, ...]
 Pick = Callable[[float, float], float]
@@ -33,7 +37,7 @@ def _flood(values: Numbers, rounds: int, pick: Pick, kind: str) -> Generator[Say
     """
     width = len(values)
 
-    def accepts(body: object) -> bool:
+    def accepts(body: object, src: AgentId) -> bool:
         return type(body) is tuple and len(body) == width and all(type(v) is float for v in body)
 
     best = tuple(float(v) + 0.0 for v in values)  # no -0.0, which equals 0.0 but has other bits

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from node.protocol import Accepts, Heard, Say
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from node.part import AgentId
 
@@ -25,7 +25,7 @@ def set_flooding(
     rounds: int | None = None,
     size: int | None = None,
     version: int = 0,
-    accepts: Accepts | None = None,
+    accepts: Callable[[Any], bool] | None = None,
     resume: Snapshot | None = None,
 ) -> Generator[Say, Heard, dict[AgentId, Any]]:
     """Collect every agent's value: a map from id to value, ids ascending.
@@ -114,7 +114,7 @@ def exact_sum(values: Mapping[AgentId, Numbers]) -> Numbers:
     return tuple(math.fsum(column) for column in zip(*(values[i] for i in sorted(values)), strict=True))
 
 
-def _like(value: Any) -> Accepts:
+def _like(value: Any) -> Callable[[Any], bool]:
     if type(value) is not tuple or not all(type(v) is float and math.isfinite(v) for v in value):
         raise ValueError(f"expected a tuple of finite floats, or a check of one's own, got {value!r:.100}")
     width = len(value)
@@ -125,8 +125,8 @@ def _like(value: Any) -> Accepts:
     return accepts
 
 
-def _body(accepts: Accepts) -> Accepts:
-    def well_formed(body: Any) -> bool:
+def _body(accepts: Callable[[Any], bool]) -> Accepts:
+    def well_formed(body: Any, src: AgentId) -> bool:
         match body:
             case (int() as life, tuple() as entries, tuple() as marks):
                 return (

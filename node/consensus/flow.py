@@ -95,7 +95,7 @@ def flow_updating(
             return Averaged(average, tick, heard.verdict is not None)
 
 
-def _accepts(body: object) -> bool:
+def _accepts(body: object, src: AgentId) -> bool:
     return (
         type(body) is tuple
         and len(body) == 2

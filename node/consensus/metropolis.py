@@ -63,7 +63,7 @@ def metropolis(
         heard = yield Say(
             degree,
             kind="metropolis-degrees",
-            accepts=lambda body: type(body) is int and 1 <= body < 2**31,
+            accepts=lambda body, src: type(body) is int and 1 <= body < 2**31,
             report=now if tolerance is None else quiet,
             record=measured(now, residual, facts),
             snapshot=(now, before, omega, rounds, quiet, residual, None),
@@ -75,7 +75,7 @@ def metropolis(
         heard = yield Say(
             now,
             kind="metropolis",
-            accepts=lambda body: type(body) is float,
+            accepts=lambda body, src: type(body) is float,
             report=now if tolerance is None else quiet,
             record=measured(now, residual, None),
             snapshot=(now, before, omega, rounds, quiet, residual, pairs),

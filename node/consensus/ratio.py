@@ -94,7 +94,7 @@ def ratio(
         y, z, shares = a, b, list[float]()
         for j, body in heard.said.items():
             offered = heard.told.get(j, body)
-            if offered is None or not _accepts(offered) or j in heard.gone:
+            if offered is None or not _accepts(offered, j) or j in heard.gone:
                 continue  # nothing new, or a private part that cannot be read: as good as lost
             s, t = offered
             sums = links.setdefault(j, [0.0, 0.0, 0.0, 0.0])
@@ -120,7 +120,7 @@ def ratio(
             return Averaged(estimate, rounds, heard.verdict is not None)
 
 
-def _accepts(body: object) -> bool:
+def _accepts(body: object, src: AgentId) -> bool:
     if body is None:
         return True  # all that is said is private
     return type(body) is tuple and len(body) == 2 and type(body[0]) is float and type(body[1]) is float

@@ -55,7 +55,7 @@ def survey(me: AgentId) -> Generator[Say, Heard, Routes]:
     return Routes(me, tuple(sorted(distance)), distance, hop, echo, largest)
 
 
-def _accepts(body: object) -> bool:
+def _accepts(body: object, src: AgentId) -> bool:
     match body:
         case (tuple() as ids, int(largest)):
             return largest >= 0 and all(type(r) is str and 0 < len(r) <= 64 for r in ids)

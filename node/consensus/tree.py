@@ -151,7 +151,7 @@ def _accepts(width: int) -> Accepts:
     def numbers(body: Any, most: int) -> bool:
         return type(body) is tuple and len(body) <= most and all(type(v) is float for v in body)
 
-    def accepts(body: Any) -> bool:
+    def accepts(body: Any, src: AgentId) -> bool:
         if type(body) is not tuple or len(body) != 6:
             return False
         root, hops, parent, partial, height, down = body

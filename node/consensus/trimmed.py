@@ -86,7 +86,7 @@ def trimmed(
         heard = yield Say(
             now,
             kind="trimmed",
-            accepts=lambda body: type(body) is float,
+            accepts=lambda body, src: type(body) is float,
             report=now if tolerance is None else quiet,
             record=measured(now, residual, facts if rounds == 0 else None),
             snapshot=(now, rounds, residual, quiet),
@@ -116,7 +116,7 @@ def trim(own: float, heard: Iterable[float], liars: int) -> list[float]:
     return values[low : len(values) - high]
 
 
-def _accepts_degree(body: object) -> bool:
+def _accepts_degree(body: object, src: AgentId) -> bool:
     match body:
         case (int(degree), str(agent)):
             return type(degree) is int and 0 <= degree < 2**31 and 0 < len(agent) <= 64

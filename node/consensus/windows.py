@@ -10,6 +10,8 @@ from node.protocol import Heard, Say
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from node.part import AgentId
+
 Pair = tuple[float, float]
 Snapshot = tuple[int, Pair | None, bool]
 
@@ -56,7 +58,7 @@ def windows(diameter: int, tolerance: float, resume: Snapshot | None = None) -> 
             left, pair = length, (estimate, estimate) if stands else None
 
 
-def _accepts(body: object) -> bool:
+def _accepts(body: object, src: AgentId) -> bool:
     return type(body) is tuple and (
         body == ()
         or (len(body) == 2 and type(body[0]) is float and type(body[1]) is float and body[0] >= body[1])

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from node.mechanisms.contract import Outcome
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -27,21 +29,6 @@ if TYPE_CHECKING:
     from node.part import AgentId
     from node.routes import Routes
     from node.utilities import Utility
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What the contract gives and takes at one profile of messages.
-
-    Attributes:
-        allocation: x_i, shape (K,).
-        price: p_i, shape (K,), money per unit.
-        tax: t_i, money paid by the agent (negative: received).
-    """
-
-    allocation: Vector
-    price: Vector
-    tax: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +103,7 @@ class PrivateGoods:
         """The first message, the same for all: nothing is demanded. Shape (N+1, K)."""
         return np.zeros(self.shape)
 
-    def accepts(self, body: Any) -> bool:
+    def accepts(self, body: Any, src: AgentId) -> bool:
         """Whether a neighbour's body is a message of this contract: a float64 array of shape (N+1, K)."""
         return type(body) is np.ndarray and body.shape == self.shape and body.dtype == np.float64
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from node.learning import Learning
-    from node.mechanisms.private_goods import Outcome, PrivateGoods
+    from node.mechanisms.contract import Contract, Outcome
 
 Snapshot = tuple[Matrix, float, bool, int, Any]
 
@@ -42,7 +42,7 @@ class Played:
 
 
 def repeated_play(
-    contract: PrivateGoods,
+    contract: Contract[Any],
     learning: Learning,
     threshold: float,
     max_rounds: int | None = None,

@@ -96,10 +96,10 @@ def test_all_that_is_said_goes_over_the_wire_and_nothing_else_is_accepted(name):
         for i, say in net.says.items():
             body, told = codec.unpack(codec.pack((say.body, say.to.get(HEARS[i][0]))))
             assert codec.finite((body, told))
-            assert say.accepts(body)
+            assert say.accepts(body, "b")
             assert (body, told) == (say.body, say.to.get(HEARS[i][0]))
             for wrong in ("x", b"", 7.5j, [1.0], {"a": 1}, True, (1,), ("a",), (None,) * 6, ((),) * 3):
-                assert not say.accepts(wrong)
+                assert not say.accepts(wrong, "b")
         if net.results:
             break
         net.step()

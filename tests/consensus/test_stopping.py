@@ -185,8 +185,8 @@ def test_a_neighbour_declared_gone_is_no_longer_waited_for():
 
 def test_in_rounds_reads_only_what_is_well_formed():
     say = next(in_rounds(lambda r: counters(1, r), ["b"]))
-    assert say.accepts((0, (0, 0), None))
-    assert say.accepts((1, (1, 1), (0, 0)))
+    assert say.accepts((0, (0, 0), None), "b")
+    assert say.accepts((1, (1, 1), (0, 0)), "b")
     for body in (
         None,
         (),
@@ -196,7 +196,7 @@ def test_in_rounds_reads_only_what_is_well_formed():
         (2, (0, 0), (0, 0)),
         ("0", (0, 0), None),
     ):
-        assert not say.accepts(body)
+        assert not say.accepts(body, "b")
     # What lay one round ahead when it came is checked again when its own round is read.
     g = in_rounds(lambda r: counters(1, r), ["b"])
     next(g)

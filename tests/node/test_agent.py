@@ -30,7 +30,7 @@ def mix(part, rounds=12):
     x = np.array([float(ord(part.agent[0])) / 7.0, 1.0 / 3.0])
     for k in range(rounds):
         heard = yield Say(
-            x * 1.1 + k, kind="mix", accepts=lambda b: type(b) is np.ndarray and b.shape == (2,)
+            x * 1.1 + k, kind="mix", accepts=lambda b, src: type(b) is np.ndarray and b.shape == (2,)
         )
         x = np.sin(sum(heard.said.values(), x))
     return tuple(x.tolist())

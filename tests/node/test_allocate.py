@@ -294,9 +294,9 @@ def test_accepts_is_set_in_every_round_and_accepts_what_is_said():
     while now:
         for i in now:
             assert now[i].accepts is not None
-            assert all(now[i].accepts(now[j].body) for j in listens[i])
-            assert not now[i].accepts("nonsense")
-            assert not now[i].accepts(None)
+            assert all(now[i].accepts(now[j].body, j) for j in listens[i])
+            assert not now[i].accepts("nonsense", listens[i][0])
+            assert not now[i].accepts(None, listens[i][0])
             kinds.add(now[i].kind)
         later = {}
         for i in now:

@@ -81,9 +81,9 @@ def test_flooding_for_fewer_rounds_than_the_diameter_is_not_exact():
 def test_flooding_does_not_accept_malformed_bodies():
     say = next(minimum((1.0, 2.0), 3))
     assert say.accepts is not None
-    assert say.accepts(say.body)
+    assert say.accepts(say.body, "b")
     for body in (None, "text", 1.0, (1.0,), (1.0, 2.0, 3.0), (1.0, "2"), (None, None)):
-        assert not say.accepts(body)
+        assert not say.accepts(body, "b")
 
 
 # Counters ----------------------------------------------------------------------------------------------

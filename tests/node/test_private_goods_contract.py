@@ -258,7 +258,7 @@ def test_opening_demands_nothing_and_is_accepted(setting):
         assert opening.shape == (len(setting.agents) + 1, len(setting.c))
         assert opening.dtype == np.float64
         assert not opening.any()
-        assert contract.accepts(opening)
+        assert contract.accepts(opening, "n01")
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_opening_demands_nothing_and_is_accepted(setting):
     ids=lambda b: f"{type(b).__name__}{getattr(b, 'shape', '')}{getattr(b, 'dtype', '')}",
 )
 def test_only_arrays_of_the_right_shape_are_messages(body):
-    assert not Setting(tree(7), 1).contracts["n00"].accepts(body)
+    assert not Setting(tree(7), 1).contracts["n00"].accepts(body, "n01")
 
 
 def test_optimum_solves_the_kkt_system(setting):

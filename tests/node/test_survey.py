@@ -206,9 +206,9 @@ def test_survey_says_plain_values():
 def test_a_body_that_is_no_word_of_the_survey_is_not_accepted():
     say = next(survey("a"))
     assert say.accepts is not None
-    assert say.accepts(say.body)
+    assert say.accepts(say.body, "b")
     for body in (3.5, "text", (1, 2, 3, 4, 5, 6, 7), ((1.5,),), {"a": 1}, np.zeros(3)):
-        assert not say.accepts(body)
+        assert not say.accepts(body, "b")
 
 
 def test_two_agents_hear_of_each_other():

@@ -29,29 +29,3 @@ class Learning(Protocol):
     def restore(self, state: Any) -> None:
         """Go back to a state that ``state`` returned."""
         ...
-
-
-class Cournot:
-    """Respond to what was said last: m_n = beta(m_{n-1}). Nothing needs to be remembered."""
-
-    def update(self, said: Mapping[AgentId, Matrix]) -> Mapping[AgentId, Matrix]:
-        """This round's messages themselves."""
-        return said
-
-    def state(self) -> tuple[()]:
-        """Nothing."""
-        return ()
-
-    def restore(self, state: Any) -> None:
-        """Nothing to restore."""
-
-
-def build(name: str) -> Learning:
-    """Make the dynamics that a scenario names.
-
-    Raises:
-        ValueError: for an unknown name.
-    """
-    if name == "cournot":
-        return Cournot()
-    raise ValueError(f"unknown learning dynamics {name!r}; expected 'cournot'")

@@ -1,0 +1,66 @@
+"""What a contract is: message space, allocation, price, tax and best response, from one agent's side.
+
+A contract knows its agent's utility and the public rules, and reads its neighbours' messages, nothing else.
+Messages are float64 arrays of K (goods) or P (features) columns. ``node.protocols.play`` plays any contract.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from node.numbers import Matrix, Vector
+    from node.part import AgentId
+    from node.utilities import Utility
+
+View = TypeVar("View")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a contract gives and takes at one profile of messages.
+
+    Attributes:
+        allocation: x_i, shape (K,).
+        price: p_i, shape (K,), money per unit.
+        tax: t_i, money paid by the agent (negative: received).
+    """
+
+    allocation: Vector
+    price: Vector
+    tax: float
+
+
+class Contract(Protocol[View]):
+    """One agent's side of a mechanism.
+
+    The best response must depend on the neighbours' messages alone, so that ``view`` is computed once a round
+    and both ``outcome`` and ``best_response`` read it.
+    """
+
+    @property
+    def utility(self) -> Utility:
+        """The agent's private valuation."""
+
+    def opening(self) -> Matrix:
+        """The first message."""
+        ...
+
+    def accepts(self, body: Any, src: AgentId) -> bool:
+        """Whether a body is a message that neighbour ``src`` could say under this contract."""
+        ...
+
+    def view(self, said: Mapping[AgentId, Matrix]) -> View:
+        """What is read out of the messages of all neighbours; nothing of the own message enters."""
+        ...
+
+    def best_response(self, view: View) -> Matrix:
+        """The unique message that maximises v_i(x_i) - t_i against the neighbours'."""
+        ...
+
+    def outcome(self, message: Matrix, view: View) -> Outcome:
+        """Allocation, price and tax when this agent says ``message`` against the neighbours' messages."""
+        ...
