@@ -111,7 +111,7 @@ def common(what: str, values: Mapping[str, Any]) -> Any:
     Raises:
         RunFailed: if they do not.
     """
-    distinct = set(values.values())
-    if len(distinct) != 1:
+    first = next(iter(values.values()))
+    if any(value != first for value in values.values()):
         raise RunFailed(f"the agents disagree on {what}: {dict(list(values.items())[:8])}")
-    return distinct.pop()
+    return first

@@ -30,8 +30,9 @@ class RunResult(Facts):
         price_error: max |p - lambda*|, relative to max |lambda*|.
         tax_sum: sum of all taxes, exactly rounded; tax_scale: sum of |tax|.
         welfare, optimal_welfare: sum of v_i(x_i) at the outcome and at the optimum.
-        xi, delta: the agreed parameters of the contract.
-        contraction_bound: the certified factor per round; observed_rate: measured; None without a record.
+        parameters: of the contract, as agreed.
+        contraction_bound: the factor per round in ``norm``; guaranteed: whether it is proved.
+        observed_rate: the factor measured; None without a record.
         tolerance: the promised bound on ``allocation_error``.
         stopped_unsatisfied: agents whose last residual was above the threshold.
     """
@@ -48,9 +49,10 @@ class RunResult(Facts):
     tax_scale: float
     welfare: float
     optimal_welfare: float
-    xi: float
-    delta: float
+    parameters: dict[str, float]
     contraction_bound: float
+    norm: str
+    guaranteed: bool
     observed_rate: float | None
     tolerance: float
     stopped_unsatisfied: int
@@ -91,7 +93,7 @@ def judge(
     agents = loaded.agents
     facts = gather(loaded, run, mode, reports, seconds, launched_at, run_dir)
     results = {i: reports[i]["result"] for i in agents}
-    for fact in ("xi", "delta", "bound", "play_rounds"):
+    for fact in ("parameters", "bound", "norm", "guaranteed", "play_rounds"):
         common(fact, {i: results[i][fact] for i in agents})
     first = results[agents[0]]
 
@@ -121,9 +123,10 @@ def judge(
         tax_scale=math.fsum(map(abs, taxes.values())),
         welfare=environment.welfare(allocation),
         optimal_welfare=optimum.welfare,
-        xi=first["xi"],
-        delta=first["delta"],
+        parameters=dict(first["parameters"]),
         contraction_bound=first["bound"],
+        norm=first["norm"],
+        guaranteed=first["guaranteed"],
         observed_rate=None,
         # What was promised is relative to `scale`; what is reported relative to the largest share.
         tolerance=stopping["tolerance"] * max(1.0, scale / largest if largest else 1.0),

@@ -211,8 +211,7 @@ def _outcome(result: RunResult) -> list[Row]:
 def _certificate(result: RunResult) -> list[Row]:
     bound, rate = result.contraction_bound, result.observed_rate
     rows = [
-        Row("xi", f"{result.xi:.9g}"),
-        Row("delta", f"{result.delta:.9g}"),
+        *(Row(name, f"{value:.9g}") for name, value in result.parameters.items()),
         Row("contraction bound", f"{bound:.9g}", "a round", bound < 1),
     ]
     if rate is not None:

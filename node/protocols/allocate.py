@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 from node import learning, utilities
@@ -11,6 +11,7 @@ from node.consensus.survey import survey
 from node.mechanisms.contraction import inverse_curvature
 from node.mechanisms.private_goods import PrivateGoods
 from node.protocol import Heard, Say, together
+from node.protocols.allocated import Allocated
 from node.protocols.parameters import Certificate, agree
 from node.protocols.play import Played, repeated_play, threshold
 from node.routes import Routes
@@ -22,35 +23,6 @@ if TYPE_CHECKING:
 
 
 Snapshot = tuple[Any, Any, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Allocated:
-    """What an agent knows at the end of its run.
-
-    Attributes:
-        allocation: x_i, K numbers.
-        price: p_i, K numbers.
-        tax: t_i.
-        agents: N, as the survey found it.
-        diameter: D, likewise.
-        xi, delta, bound: the agreed parameters and the contraction bound.
-        play_rounds: rounds of play; the survey's and the agreement's come on top.
-        residual: of the own last message.
-        satisfied: whether it was within the threshold when all stopped.
-    """
-
-    allocation: tuple[float, ...]
-    price: tuple[float, ...]
-    tax: float
-    agents: int
-    diameter: int
-    xi: float
-    delta: float
-    bound: float
-    play_rounds: int
-    residual: float
-    satisfied: bool
 
 
 def allocate(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard, Allocated]:
@@ -118,9 +90,10 @@ def allocate(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard
         tax=played.outcome.tax,
         agents=n,
         diameter=routes.diameter,
-        xi=certificate.xi,
-        delta=certificate.delta,
+        parameters={"xi": certificate.xi, "delta": certificate.delta},
         bound=certificate.bound,
+        norm="maximum norm over all messages",
+        guaranteed=True,
         play_rounds=played.rounds,
         residual=played.residual,
         satisfied=played.satisfied,

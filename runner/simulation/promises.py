@@ -32,10 +32,10 @@ def private_goods(
     """The allocation is as near to the optimum as was promised; nobody stopped early; money adds up."""
     rules = next(iter(parts.values())).contract
     stopping = rules["stopping"]
-    for fact in ("agents", "diameter", "xi", "delta", "bound", "play_rounds"):
-        if len({getattr(result, fact) for result in results.values()}) != 1:
-            yield f"the agents disagree on {fact}"
     first = next(iter(results.values()))
+    for fact in ("agents", "diameter", "parameters", "bound", "play_rounds"):
+        if any(getattr(result, fact) != getattr(first, fact) for result in results.values()):
+            yield f"the agents disagree on {fact}"
     if (first.agents, first.diameter) != (len(parts), diameter(parts)):
         yield f"N = {first.agents} and D = {first.diameter}, expected {len(parts)} and {diameter(parts)}"
     satisfied = all(result.satisfied for result in results.values())

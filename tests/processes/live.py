@@ -160,5 +160,6 @@ def outcome(result: Any) -> Mapping[str, Any]:
         "taxes": {i: tax.hex() for i, tax in facts["taxes"].items()},
         "rounds": facts["rounds"],
         "play_rounds": facts["play_rounds"],
-        **{key: facts[key].hex() for key in ("xi", "delta", "contraction_bound")},
+        **{key: facts["parameters"][key].hex() for key in ("xi", "delta")},
+        "contraction_bound": facts["contraction_bound"].hex(),
     }

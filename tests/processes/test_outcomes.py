@@ -62,8 +62,8 @@ def sequential(loaded):
         "taxes": {i: results[i].tax.hex() for i in loaded.agents},
         "rounds": ended.rounds,
         "play_rounds": first.play_rounds,
-        "xi": first.xi.hex(),
-        "delta": first.delta.hex(),
+        "xi": first.parameters["xi"].hex(),
+        "delta": first.parameters["delta"].hex(),
         "contraction_bound": first.bound.hex(),
     }
 
