@@ -64,3 +64,19 @@ class Contract(Protocol[View]):
     def outcome(self, message: Matrix, view: View) -> Outcome:
         """Allocation, price and tax when this agent says ``message`` against the neighbours' messages."""
         ...
+
+    def residual(self, reply: Matrix, message: Matrix, view: View) -> float:
+        """How far the own message is from the best response, in the norm in which the dynamics contract.
+
+        All agents' residuals together must be the norm of beta(m) - m.
+
+        Args:
+            reply: the best response.
+            message: what was said.
+            view: of the messages said in the same round.
+        """
+        ...
+
+    def size(self, message: Matrix) -> float:
+        """The size of a message in the same norm."""
+        ...

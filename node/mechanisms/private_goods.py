@@ -137,3 +137,11 @@ class PrivateGoods:
         off[self._me] = message[1 + self._me] - self.xi * message[0]
         tax = float(price @ (allocation - self._share)) + float(np.square(off).sum())
         return Outcome(allocation, price, tax)
+
+    def residual(self, reply: Matrix, message: Matrix, view: View) -> float:
+        """max |reply - message|, in units of demand."""
+        return self.size(reply - message)
+
+    def size(self, message: Matrix) -> float:
+        """max |message|."""
+        return float(np.abs(message).max())

@@ -31,7 +31,7 @@ class Played:
     Attributes:
         outcome: allocation, price and tax at the final profile of messages.
         rounds: rounds of play.
-        residual: max |beta_i(m) - m_i| of the own last message, in units of demand.
+        residual: |beta_i(m) - m_i| of the own last message, in the contract's norm.
         satisfied: whether that residual was within the threshold, or as small as rounding lets it be.
     """
 
@@ -48,6 +48,8 @@ def repeated_play(
     max_rounds: int | None = None,
     record: dict[str, float] | None = None,
     resume: Snapshot | None = None,
+    *,
+    measure: bool = True,
 ) -> Generator[Say, Heard, Played]:
     """Play the contract until a side protocol gives the verdict to stop.
 
@@ -56,10 +58,11 @@ def repeated_play(
     Args:
         contract: this agent's side of the contract.
         learning: what to respond to; its memory is restored from ``resume``.
-        threshold: largest |beta_i(m) - m_i|, in units of demand, that counts as at rest; > 0.
+        threshold: largest |beta_i(m) - m_i|, in the contract's norm, that counts as at rest; > 0.
         max_rounds: rounds of play after which to leave without being satisfied, the same at every agent.
         record: facts to record with the first message.
         resume: a snapshot, or None.
+        measure: whether to record allocation, price and tax of every round and not the residual alone.
     Raises:
         ValueError: if the threshold is not positive.
     """
@@ -82,15 +85,16 @@ def repeated_play(
         )
         rounds += 1
         view = contract.view(heard.said)
-        outcome = contract.outcome(message, view)
         if heard.verdict is not None or rounds == max_rounds:
-            return Played(outcome, rounds, residual, quiet)
+            return Played(contract.outcome(message, view), rounds, residual, quiet)
         beliefs = learning.update(heard.said)
         reply = contract.best_response(view if beliefs is heard.said else contract.view(beliefs))
-        residual = float(np.abs(reply - message).max())
+        residual = contract.residual(reply, message, view)
+        quiet = residual <= threshold or residual <= ROUNDING * contract.size(reply)
+        measured = (
+            measurements(contract.outcome(message, view), residual) if measure else {"residual": residual}
+        )
         message = reply
-        quiet = residual <= max(threshold, ROUNDING * float(np.abs(reply).max()))
-        measured = measurements(outcome, residual)
 
 
 def measurements(outcome: Outcome, residual: float) -> dict[str, float]:
