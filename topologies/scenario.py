@@ -13,12 +13,18 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from node.part import Part
-from topologies import consensus, faults
+from topologies import consensus, faults, summary
 from topologies.catalog import find
 from topologies.errors import Invalid, Problem, ScenarioError, shown
 from topologies.families import CustomFamily
 from topologies.graphs import build_graph
-from topologies.model import ConsensusEnvironment, ConsensusMechanism, PublicEnvironment, Scenario
+from topologies.model import (
+    ConsensusEnvironment,
+    ConsensusMechanism,
+    PublicEnvironment,
+    Scenario,
+    SummaryMechanism,
+)
 from topologies.overrides import apply
 from topologies.reporting import problems_of
 from topologies.valuations import draw_utilities
@@ -84,7 +90,8 @@ class LoadedScenario:
         """The public rules that every agent is told alike; JSON-able.
 
         What is shared are the ``capacities`` of private goods, or the ``features`` of public ones.
-        ``xi`` and ``delta`` are there only with ``parameters = "explicit"``, ``max_rounds`` only if set.
+        ``xi`` and ``delta`` are there only with ``parameters = "explicit"``, ``max_rounds`` only if set. A
+        summary contract has other keys of its own: ``topologies.summary.contract``.
         """
         spec = self.spec
         if isinstance(spec.environment, ConsensusEnvironment) or isinstance(
@@ -98,14 +105,9 @@ class LoadedScenario:
             shared, scale = {"features": environment.features}, 1.0 if scale is None else scale
         else:
             shared = {"capacities": list(environment.capacities)}
-        explicit = {"xi": spec.mechanism.xi, "delta": spec.mechanism.delta}
         limit = {"max_rounds": spec.stopping.max_rounds}
-        return {
-            "mechanism": spec.mechanism.name,
-            **shared,
+        shared |= {
             "eta": environment.eta,
-            "parameters": spec.mechanism.parameters,
-            **(explicit if spec.mechanism.parameters == "explicit" else {}),
             "learning": spec.learning.dynamics,
             "stopping": {
                 "rule": spec.stopping.rule,
@@ -114,9 +116,19 @@ class LoadedScenario:
                 **(limit if spec.stopping.max_rounds is not None else {}),
             },
         }
+        if isinstance(spec.mechanism, SummaryMechanism):
+            return summary.contract(spec, shared)
+        explicit = {"xi": spec.mechanism.xi, "delta": spec.mechanism.delta}
+        return {
+            "mechanism": spec.mechanism.name,
+            **shared,
+            "parameters": spec.mechanism.parameters,
+            **(explicit if spec.mechanism.parameters == "explicit" else {}),
+        }
 
     def parts(self, run: str) -> dict[str, Part]:
         """What each agent is told in run ``run``: its own utility, its own neighbours, the public rules."""
+        rules = self.contract()
         return {
             agent: Part(
                 agent=agent,
@@ -124,7 +136,7 @@ class LoadedScenario:
                 hears=tuple(sorted(self.graph.successors(agent))),
                 heard_by=tuple(sorted(self.graph.predecessors(agent))),
                 utility=dict(self.utilities[agent]),
-                contract=self.contract(),
+                contract=rules,
                 record_every=self.spec.record.every,
             )
             for agent in self.agents
@@ -194,6 +206,8 @@ def load_scenario(
             consensus.check_graph(spec, graph, directed)
             utilities = consensus.draw_values(spec.environment, tuple(graph), spec.seed)
         else:
+            if isinstance(spec.mechanism, SummaryMechanism):
+                summary.check_graph(spec, graph, directed)
             utilities = draw_utilities(spec.utilities, spec.environment, tuple(graph), spec.seed, path.parent)
     except ValidationError as error:
         raise ScenarioError.of(str(path), problems_of(error), origin) from None
@@ -241,7 +255,9 @@ def _check(spec: Scenario) -> None:
                 '"counters"; windows measure the spread of estimates of one thing, which allocations are not',
             )
         )
-    if spec.mechanism.name != spec.environment.kind:
+    if isinstance(spec.mechanism, SummaryMechanism):
+        summary.check_rules(spec)
+    elif spec.mechanism.name != spec.environment.kind:
         raise Invalid(
             Problem(
                 "mechanism.name",

@@ -62,7 +62,7 @@ def scalable(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard
         raise ValueError(f"unknown stopping rule {stopping['rule']!r}; expected 'counters'")
     if part.hears != part.heard_by:
         raise ValueError(f"agent {part.agent}: the summary mechanism needs links in both directions")
-    public = rules.get("environment", "private-goods") == "public-goods"
+    public = "features" in rules
     utility = utilities.build(part.utility)
     own = _contribution(part, utility, public)
     if resume is None:
@@ -83,7 +83,7 @@ def scalable(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard
             f"{agreed.limit:.9g}, expected below 1"
         )
     bound = agreed.limit ** (1.0 / tree.diameter) if guaranteed else agreed.limit
-    rest = stopping["tolerance"] * _scale(rules, tree.agents, public) / agreed.amplification
+    rest = stopping["tolerance"] * _scale(rules, tree.agents) / agreed.amplification
     parameters = {**_named("delta", agreed.delta), "largest_weight": agreed.largest, "L": agreed.limit}
     facts = {
         "N": float(tree.agents),
@@ -92,7 +92,7 @@ def scalable(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard
         "contraction_bound": bound,
         "threshold": rest,
     }
-    contract = _contract(place, utility, agreed, rules, tree.agents, public)
+    contract = _contract(place, utility, agreed, rules, tree.agents)
     play = together(
         lambda resume: repeated_play(
             contract,
@@ -157,21 +157,19 @@ def _contribution(part: Part, utility: Utility, public: bool) -> Contribution:
 
 
 def _contract(
-    place: Place, utility: Utility, agreed: Terms, rules: Mapping[str, Any], agents: int, public: bool
+    place: Place, utility: Utility, agreed: Terms, rules: Mapping[str, Any], agents: int
 ) -> Summary:
-    if public:
-        return AnchoredPublic(place, utility, agreed, np.zeros(utility.goods))
+    if "features" in rules:
+        return AnchoredPublic(place, utility, agreed, np.zeros(rules["features"]))
     share = np.asarray(rules["capacities"], dtype=np.float64) / agents
     kind = Anchored if rules["variant"] == "anchored" else Echoed
     return kind(place, utility, agreed, share)
 
 
-def _scale(rules: Mapping[str, Any], agents: int, public: bool) -> float:
+def _scale(rules: Mapping[str, Any], agents: int) -> float:
     """What the tolerance is relative to: some agent gets at least max |c| / N of a private good."""
     scale = rules["stopping"].get("scale")
-    if scale:
-        return float(scale)
-    return 1.0 if public else max(abs(c) for c in rules["capacities"]) / agents
+    return float(scale) if scale else max(abs(c) for c in rules["capacities"]) / agents
 
 
 def _named(name: str, values: np.ndarray) -> dict[str, float]:

@@ -15,7 +15,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from node.environments import PrivateGoods
+from node.environments import PrivateGoods, PublicGoods
 from node.part import AgentId, Part
 from node.utilities import build
 
@@ -54,20 +54,54 @@ def private_goods(
     yield from settles([result.tax for result in results.values()])
 
 
-def _nobody_early(play_rounds: int, diameter: int, records: Records) -> Iterator[str]:
+def summary(parts: Mapping[AgentId, Part], results: Mapping[AgentId, Any], records: Records) -> Iterator[str]:
+    """The same on a spanning tree, of private and of public goods; prices sum to zero for public ones."""
+    rules = next(iter(parts.values())).contract
+    stopping, first = rules["stopping"], next(iter(results.values()))
+    for fact in ("agents", "diameter", "parameters", "bound", "guaranteed", "play_rounds"):
+        if any(getattr(result, fact) != getattr(first, fact) for result in results.values()):
+            yield f"the agents disagree on {fact}"
+    depth = tree_depth(parts)
+    if first.agents != len(parts) or not depth <= first.diameter <= 2 * depth:
+        yield f"N = {first.agents}, D = {first.diameter} on a tree of depth {depth} of {len(parts)} agents"
+    satisfied = all(result.satisfied for result in results.values())
+    if not satisfied and first.play_rounds != stopping.get("max_rounds"):
+        yield f"stopped unsatisfied after {first.play_rounds} rounds"
+    if satisfied:
+        utilities = {i: build(part.utility) for i, part in parts.items()}
+        if "features" in rules:
+            optimum, scale = PublicGoods(rules["features"], utilities).optimum(), stopping["scale"]
+        else:
+            optimum = PrivateGoods(rules["capacities"], utilities).optimum()
+            scale = stopping["scale"] or max(map(abs, rules["capacities"])) / len(parts)
+        off = max(float(np.abs(results[i].allocation - optimum.allocation[i]).max()) for i in parts)
+        if off > stopping["tolerance"] * scale:
+            yield f"satisfied, but {off / scale:.3g} off the optimum; promised {stopping['tolerance']:g}"
+    if first.play_rounds != stopping.get("max_rounds"):
+        yield from _nobody_early(first.play_rounds, depth, records)
+    yield from settles([result.tax for result in results.values()])
+
+
+def tree_depth(parts: Mapping[AgentId, Part]) -> int:
+    """Of the breadth-first tree of the smallest id."""
+    graph: nx.DiGraph = nx.DiGraph([(i, j) for i, part in parts.items() for j in part.hears])
+    return int(max(nx.single_source_shortest_path_length(graph, min(parts)).values()))
+
+
+def _nobody_early(play_rounds: int, hops: int, records: Records) -> Iterator[str]:
     """Counters: what falls due at the end of round k was announced in k - D, by an agent that knew that
-    everybody had been satisfied D rounds before, in k - 2D."""
+    everybody had been satisfied D rounds before, in k - 2D; on a tree the depth takes the place of D."""
     play = len(records) - play_rounds
     limits = {row["threshold"] for row in records[play].values()}
-    due = len(records) - 1 - 2 * diameter
+    due = len(records) - 1 - 2 * hops
     if due < play + 1:
-        yield f"stopped after {play_rounds} rounds of play, fewer than 2D"
+        yield f"stopped after {play_rounds} rounds of play, fewer than {2 * hops}"
         return
     late = {i: row["residual"] for i, row in records[due].items() if row["residual"] > max(limits)}
     if late:
         name, residual = max(late.items(), key=lambda item: item[1])
         yield (
-            f"early stop: {2 * diameter} rounds before the end {len(late)} agents were unsatisfied, "
+            f"early stop: {2 * hops} rounds before the end {len(late)} agents were unsatisfied, "
             f"{name} with a residual of {residual:.3g}; threshold {max(limits):.3g}"
         )
 
