@@ -33,7 +33,8 @@ def roles(me: AgentId, tree: Gathered) -> Generator[Say, Heard, Place]:
             return False
         neighbours, carried = body
         return (
-            set(carried) <= set(neighbours)
+            len(neighbours) > 0
+            and set(carried) <= set(neighbours)
             and (me in neighbours) == (src in own.neighbours)
             and (me in carried) == (src == echo)
         )
