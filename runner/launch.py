@@ -27,6 +27,7 @@ from runner.supervisor import Supervisor
 if TYPE_CHECKING:
     from node.part import Part
     from runner.chaos import Chaos
+    from runner.ledger import Mark
     from topologies import LoadedScenario
 
 # Without any progress for so long the run is stuck; the error says who waits for whom.
@@ -184,6 +185,7 @@ async def run_processes(
             stack.push_async_callback(_clean_up, address, spec.client, loaded.agents, run, settings.warn)
         via = await chaos.interpose(stack, address) if chaos else address
         recorder = _access(grants["recorder"], address, own)
+        scribe: Scribe | None = None
         if loaded.spec.record.every:
             config = {
                 "run": run,
@@ -195,7 +197,9 @@ async def run_processes(
                 "tls": address.tls,
                 "agents": list(loaded.agents),
             }
-            scribe = Scribe(config, settings.warn)
+            scribe = Scribe(
+                config, settings.warn, restart=loaded.spec.recovery.restart, **_receipts(hosts, shares)
+            )
             stack.push_async_callback(scribe.stop)
             await scribe.start()
         # Last in, first out: the agents end before the recorder that hears their last words, and it before
@@ -222,6 +226,7 @@ async def run_processes(
                 "sync": recovery.durable == "round",
                 "life": life,
                 "released": launched.outcome.done(),
+                "recorded": scribe is not None and scribe.recording,
                 "patient": recovery.restart,  # whoever comes back may find the broker dead as well
             }
 
@@ -315,7 +320,7 @@ async def _broker(
             reason = await broker.wait_ended()
             if not loaded.spec.recovery.restart:
                 return launched.fail(RunFailed(f"the broker ended: {reason}"))
-            settings.warn(f"the broker ended and is started again: {reason.splitlines()[0]}")
+            settings.warn(f"the broker ended and is started again: {reason.partition(';')[0]}")
             keep_store = await chaos.before_broker() if chaos else True
             try:
                 await broker.restart(keep_store=keep_store)
@@ -331,6 +336,28 @@ async def _broker(
 
     stack.push_async_callback(stop_watching)
     return broker.address, True
+
+
+def _receipts(hosts: Hosts, shares: Sequence[Sequence[str]]) -> dict[str, Callable[..., None]]:
+    """What to do when the recorder says something that agents have to know."""
+    host_of = {agent: host for host, share in enumerate(shares) for agent in share}
+
+    def recorded(marks: Sequence[Mark]) -> None:
+        by_host: dict[int, list[Mark]] = {}
+        for mark in marks:
+            by_host.setdefault(host_of[mark[0]], []).append(mark)
+        for host, own in by_host.items():
+            hosts.send(host, {"type": "recorded", "marks": own}, if_room=True)
+
+    def to_all(message: Message) -> None:
+        for host in range(len(shares)):
+            hosts.send(host, message)
+
+    return {
+        "recorded": recorded,
+        "again": partial(to_all, {"type": "recorder", "state": "listening"}),
+        "over": partial(to_all, {"type": "recorder", "state": "over"}),
+    }
 
 
 def _ended(launched: Launched, task: asyncio.Task[None]) -> None:
