@@ -239,9 +239,23 @@ def progress(agent: Agent) -> dict[str, Any]:
         "kind": agent.kind,
         "record": agent.telemetry.latest,
         "waiting_for": agent.waiting_for()[:5],
-        "rejected": dict(agent.rejected),
         "suspects": agent.suspects(),
         "not_durable": agent.not_durable,
+        **counts(agent),
+    }
+
+
+def counts(agent: Agent) -> dict[str, Any]:
+    """What an agent has counted in this life."""
+    return {
+        "incarnation": agent.incarnation,
+        "sent": agent.sent,
+        "sent_bytes": agent.sent_bytes,
+        "received": agent.received,
+        "received_bytes": agent.received_bytes,
+        "resent": agent.resent,
+        "rejected": dict(agent.rejected),
+        "first_round_at": agent.first_round_at,
     }
 
 
@@ -251,17 +265,10 @@ def describe(agent: Agent) -> dict[str, Any]:
         "agent": agent.id,
         "result": asdict(agent.result),
         "rounds": agent.round + 1,
-        "sent": agent.sent,
-        "sent_bytes": agent.sent_bytes,
-        "received": agent.received,
-        "received_bytes": agent.received_bytes,
-        "resent": agent.resent,
-        "rejected": dict(agent.rejected),
-        "first_round_at": agent.first_round_at,
-        "incarnation": agent.incarnation,
         "epoch": agent.epoch,
         "replayed": agent.conversation.replayed,
         "not_durable": agent.not_durable,
+        **counts(agent),
     }
 
 

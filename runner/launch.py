@@ -21,6 +21,7 @@ from broker.transport import Address, BrokerError, parse_url
 from node.host import PROTOCOL
 from runner.errors import RunFailed, UserError
 from runner.hosts import Hosts, Message, distribute
+from runner.lives import Lives
 from runner.scribe import Scribe
 from runner.supervisor import Supervisor
 
@@ -74,7 +75,8 @@ class Launched:
         reports: agent -> its final account.
         outcome: done when every agent has reported, or with the error that ended the run.
         revive: called with a host and its exit code; whether it is being started again.
-        rounds: agent -> newest round heard of; moved: when any of them last grew (monotonic).
+        progress: agent -> where it stood when it was last heard of; moved: when any last moved (monotonic).
+        lives: what agents count, over all their lives.
     """
 
     shares: Sequence[Sequence[str]]
@@ -85,6 +87,7 @@ class Launched:
     moved: float = field(default_factory=time.monotonic)
     failures: dict[int, Message] = field(default_factory=dict)
     farewells: set[int] = field(default_factory=set)
+    lives: Lives = field(default_factory=Lives)
     outcome: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     all_left: asyncio.Event = field(default_factory=asyncio.Event)
     revive: Callable[[int, int], bool] = lambda host, code: False
@@ -99,10 +102,12 @@ class Launched:
                         self.moved = time.monotonic()
                     if info["not_durable"] and not (before and before["not_durable"]):
                         self.warn(info["not_durable"])
+                    self.lives.heard(agent, info)
                     self.progress[agent] = info
                     self.watch(agent, info)
             case "result":
                 self.reports[message["agent"]] = message
+                self.lives.heard(message["agent"], message)
                 if len(self.reports) == sum(map(len, self.shares)) and not self.outcome.done():
                     self.outcome.set_result(None)
             case "failed":
@@ -117,6 +122,8 @@ class Launched:
         """A host process has ended."""
         missing = [agent for agent in self.shares[host] if agent not in self.reports]
         if host not in self.failures and host not in self.farewells and self.revive(host, code):
+            for agent in self.shares[host]:
+                self.lives.restarted(agent)
             return
         self._left(host)
         if missing and host not in self.failures:
@@ -154,7 +161,8 @@ async def run_processes(
     """Launch every agent's process, wait for their results and end everything that was started.
 
     Returns:
-        What every agent reports of itself, the wall time in seconds, and the monotonic time of the launch.
+        What every agent reports of itself, counters over all its lives; the wall time in seconds; and the
+        monotonic time of the launch.
     Raises:
         UserError: if the broker cannot be used as asked.
         RunFailed: naming the agent and the cause.
@@ -248,7 +256,8 @@ async def run_processes(
             await asyncio.wait_for(launched.all_left.wait(), GOODBYE_TIMEOUT)
         except TimeoutError:
             settings.warn("some agents did not leave after their result; they are ended now")
-    return launched.reports, seconds, launched_at
+    reports = {agent: {**report, **launched.lives.total(agent)} for agent, report in launched.reports.items()}
+    return reports, seconds, launched_at
 
 
 async def _outcome(launched: Launched, stall_timeout: float) -> None:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 from broker.codec import Malformed
 from broker.virtual import Fate, Stalled
 from node.errors import AgentError
-from node.host import describe, progress
+from node.host import counts, describe, progress
 from node.protocols.registry import protocol_of
 from node.store import MemoryStore
 from runner.errors import Interrupted, RunFailed
 from runner.fate import fate_of
 from runner.ledger import Ledger
+from runner.lives import Lives
 from runner.record import PartWriter, decode_batch
 from runner.world import BEAT, World
 from topologies.faults import schedule
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from node.agent import Agent
     from node.part import Part
     from runner.world import ProtocolOf
     from topologies.faults import Faults
@@ -56,7 +58,7 @@ def run_virtual(
         protocol: what every agent plays.
         stopped: asked every virtual second whether to give up.
     Returns:
-        What every agent reports of itself, and the virtual seconds it took.
+        What every agent reports of itself, counters over all its lives, and the virtual seconds it took.
     Raises:
         RunFailed: naming the agent that cannot go on, or who waits for whom.
         Interrupted: if ``stopped()``.
@@ -65,12 +67,19 @@ def run_virtual(
     writer = PartWriter(directory, run) if directory is not None else None
     edges = [(i, j) for i, part in parts.items() for j in part.hears]
     events = schedule(faults, tuple(parts), edges, seed) if faults is not None else []
+    lives = Lives()
+
+    def killed(agent: Agent) -> None:
+        lives.heard(agent.id, counts(agent))
+        lives.restarted(agent.id)
+
     world = World(
         parts,
         protocol,
         seed,
         fate=fate_of(faults, events) if fate is None and faults is not None else fate,
         store=(lambda name: MemoryStore()) if durable and events else None,
+        killed=killed,
     )
     network = world.network
 
@@ -114,4 +123,8 @@ def run_virtual(
     finally:
         if writer is not None:
             writer.flush()
-    return {name: describe(agent) for name, agent in world.agents.items()}, network.now
+    reports = {}
+    for name, agent in world.agents.items():
+        lives.heard(name, counts(agent))
+        reports[name] = {**describe(agent), **lives.total(name)}
+    return reports, network.now

@@ -46,7 +46,8 @@ async def test_record_is_complete_although_agents_and_twice_the_broker_were_kill
         {"kind": "broker-kill", "at": 1.6, "down": 0.1, "forget": False},
     )
     async with Live(RING, BACK, "recovery.durable=snapshot", SLOWLY, kills, out=tmp_path / "run") as live:
-        await live.result()
+        result = await live.result()
+    assert result.restarts == 3
     assert rows(tmp_path / "run") == expected
     assert sum("is started again" in text for text in live.warnings) == 5
     assert not [text for text in live.warnings if "record" in text]
