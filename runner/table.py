@@ -131,7 +131,7 @@ def _groups(result: RunResult | ConsensusResult) -> Iterator[tuple[str, list[Row
 
 
 def _found(result: ConsensusResult) -> list[Row]:
-    shown = next(iter(result.values.values()))
+    shown, after = next(iter(result.values.values())), result.rounds_to_tolerance
     error = "nothing found by some agent" if result.error is None else f"{result.error:.1e}"
     close = result.error is not None and result.error <= result.tolerance
     promised = "exact is promised" if not result.tolerance else f"promised {result.tolerance:.1e}"
@@ -139,6 +139,7 @@ def _found(result: ConsensusResult) -> list[Row]:
     same = "the same bits at every agent" if result.identical else "agents differ in the last digits"
     return [
         Row("found", _numbers(shown), f"expected {_numbers(result.expected)}"),
+        *([] if after is None else [Row("converged", f"{after} rounds", f"to {result.tolerance:.1e}")]),
         Row("largest error", error, promised, close),
         Row("spread", spread, same, result.identical or None),
     ]
