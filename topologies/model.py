@@ -18,6 +18,7 @@ from broker.topics import LEVEL
 from topologies.faults import Faults  # noqa: TC001 - pydantic reads the annotation
 from topologies.generators import AnyGenerator, Section
 
+KINDS = ("private-goods", "public-goods", "consensus")
 ID_RULE = "1 to 64 of the characters A-Z a-z 0-9 _ -"
 
 
@@ -226,8 +227,8 @@ class Utilities(Section):
 class Mechanism(Section):
     """The contract. xi and delta follow from the network (spec 04, section 4) unless given."""
 
-    name: Literal["private-goods"] = Field(
-        default="private-goods", description='"private-goods" or "consensus"'
+    name: Literal["private-goods", "public-goods"] = Field(
+        default="private-goods", description='"private-goods", "public-goods" or "consensus"'
     )
     parameters: Literal["tuned", "eta", "proof", "explicit"] = Field(
         default="tuned", description='"tuned", "eta", "proof" or "explicit"'
@@ -237,6 +238,10 @@ class Mechanism(Section):
     )
     delta: float | None = Field(
         default=None, gt=0, description='a finite number > 0, with parameters = "explicit"'
+    )
+    unguaranteed: bool = Field(
+        default=False,
+        description="true or false: whether agents play although no bound proves that play converges",
     )
 
     @model_validator(mode="after")
@@ -253,7 +258,7 @@ class Mechanism(Section):
 class ConsensusMechanism(Section):
     """One primitive of gossip as a run of its own (docs/consensus.md)."""
 
-    name: Literal["consensus"] = Field(description='"private-goods" or "consensus"')
+    name: Literal["consensus"] = Field(description='"private-goods", "public-goods" or "consensus"')
     primitive: Literal[
         "minimum", "maximum", "set", "tree", "diameter", "ratio", "metropolis", "flow", "trimmed"
     ] = Field(
@@ -287,15 +292,32 @@ def _name(value: Any) -> Any:
 
 
 AnyMechanism = Annotated[
-    Annotated[Mechanism, Tag("private-goods")] | Annotated[ConsensusMechanism, Tag("consensus")],
+    Annotated[Mechanism, Tag("private-goods")]
+    | Annotated[Mechanism, Tag("public-goods")]
+    | Annotated[ConsensusMechanism, Tag("consensus")],
     Discriminator(_name),
 ]
 
 
 class Learning(Section):
-    """How agents form beliefs from what they heard."""
+    """How agents form beliefs from what they heard (docs/learning.md)."""
 
-    dynamics: Literal["cournot"] = Field(default="cournot", description='"cournot"')
+    dynamics: str = Field(
+        default="cournot",
+        pattern=r"^(cournot|k-period|exponential|fictitious|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
+        description='"cournot", "k-period", "exponential", "fictitious" or "module:Class"',
+    )
+    k: int | None = Field(
+        default=None, ge=1, description='a whole number >= 1 of rounds, with dynamics = "k-period"'
+    )
+
+    @model_validator(mode="after")
+    def _window(self) -> Learning:
+        if self.dynamics == "k-period" and self.k is None:
+            raise crossed("k", None, 'a whole number >= 1 of rounds, because learning.dynamics = "k-period"')
+        if self.dynamics != "k-period" and self.k is not None:
+            raise crossed("k", self.k, f'no such key, because learning.dynamics = "{self.dynamics}"')
+        return self
 
 
 class Synchrony(Section):
@@ -380,6 +402,19 @@ class Scenario(Section):
     recovery: Recovery = Field(default_factory=Recovery, description="a table")
     faults: Faults | None = Field(default=None, description="a table; without it nothing goes wrong")
     record: Record = Field(default_factory=Record, description="a table")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_after_the_environment(cls, data: Any) -> Any:
+        """A mechanism without a name is the one that is called like the kind of the environment."""
+        if not isinstance(data, dict):
+            return data
+        environment, mechanism = data.get("environment"), data.get("mechanism", {})
+        if not isinstance(environment, dict) or not isinstance(mechanism, dict) or "name" in mechanism:
+            return data
+        kind = environment.get("kind", "private-goods")
+        # Another kind is a mistake of the environment, and is reported as such.
+        return {**data, "mechanism": {"name": kind, **mechanism}} if kind in KINDS else data
 
 
 def crossed(key: str, value: Any, expected: str) -> PydanticCustomError:

@@ -38,7 +38,10 @@ GENERATORS: dict[str, type[BaseModel]] = {
 # Tables whose keys depend on one of them: section -> the key, and its values with the model of each.
 KINDS: dict[str, tuple[str, dict[str, type[BaseModel]]]] = {
     "environment": ("kind", {"private-goods": Environment, "consensus": ConsensusEnvironment}),
-    "mechanism": ("name", {"private-goods": Mechanism, "consensus": ConsensusMechanism}),
+    "mechanism": (
+        "name",
+        {"private-goods": Mechanism, "public-goods": Mechanism, "consensus": ConsensusMechanism},
+    ),
 }
 
 SECTIONS: dict[str, type[BaseModel]] = {

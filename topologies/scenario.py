@@ -65,7 +65,8 @@ class LoadedScenario:
     def contract(self) -> dict[str, Any]:
         """The public rules that every agent is told alike; JSON-able.
 
-        ``xi`` and ``delta`` are there only with ``parameters = "explicit"``, ``max_rounds`` only if set.
+        ``xi`` and ``delta`` are there only with ``parameters = "explicit"``, ``max_rounds`` only if set,
+        ``unguaranteed`` only if true; ``learning`` is a name or, if it has a window, a table.
         """
         spec = self.spec
         if isinstance(spec.environment, ConsensusEnvironment) or isinstance(
@@ -74,13 +75,15 @@ class LoadedScenario:
             return consensus.contract(spec)
         explicit = {"xi": spec.mechanism.xi, "delta": spec.mechanism.delta}
         limit = {"max_rounds": spec.stopping.max_rounds}
+        window = {"dynamics": spec.learning.dynamics, "k": spec.learning.k}
         return {
             "mechanism": spec.mechanism.name,
             "capacities": list(spec.environment.capacities),
             "eta": spec.environment.eta,
             "parameters": spec.mechanism.parameters,
             **(explicit if spec.mechanism.parameters == "explicit" else {}),
-            "learning": spec.learning.dynamics,
+            **({"unguaranteed": True} if spec.mechanism.unguaranteed else {}),
+            "learning": window if spec.learning.k is not None else spec.learning.dynamics,
             "stopping": {
                 "rule": spec.stopping.rule,
                 "tolerance": spec.stopping.tolerance,
@@ -114,6 +117,9 @@ class LoadedScenario:
         drawn = {"environment"} if isinstance(spec.environment, ConsensusEnvironment) else set()
         plain = spec.model_dump(mode="json", exclude_none=True, exclude={"topology", "utilities", *drawn})
         edges = [[a, b] for a, b in self.graph.edges if self.directed or a < b]
+        if not plain["mechanism"].get("unguaranteed"):
+            # Runs recorded before there was such a key keep their hash.
+            plain["mechanism"].pop("unguaranteed", None)
         plain["topology"] = {"nodes": list(self.agents), "edges": edges, "directed": self.directed}
         if isinstance(spec.environment, ConsensusEnvironment):
             values = {agent: utility["value"] for agent, utility in self.utilities.items()}
@@ -201,6 +207,14 @@ def _line(text: str, message: str) -> str:
 def _check(spec: Scenario) -> None:
     if isinstance(spec.environment, ConsensusEnvironment) or isinstance(spec.mechanism, ConsensusMechanism):
         return consensus.check_rules(spec)
+    if spec.mechanism.name != spec.environment.kind:
+        raise Invalid(
+            Problem(
+                "mechanism.name",
+                f"got {shown(spec.mechanism.name)}",
+                f'"{spec.environment.kind}", because environment.kind = "{spec.environment.kind}"',
+            )
+        )
     if spec.stopping.rule != "counters":
         raise Invalid(
             Problem(
