@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner import directory, record
+from runner import directory, guarantee, record
 from runner.consensus import ConsensusResult, judge_consensus
 from runner.errors import UserError
 from runner.result import RunResult, judge
@@ -85,6 +85,7 @@ async def run_async(
     loaded = source if isinstance(source, LoadedScenario) else load_scenario(source, overrides, seed)
     if chosen.hosts is not None and not 1 <= chosen.hosts <= len(loaded.agents):
         raise UserError(f"hosts = {chosen.hosts}: expected 1 to {len(loaded.agents)}, the number of agents")
+    guarantee.require(loaded, chosen.warn)
     run_id = directory.new_run_id(str(loaded.spec.name))
     run_dir = directory.create(chosen.out, run_id)
     broker = chosen.broker if chosen.broker is not None else loaded.spec.broker.url

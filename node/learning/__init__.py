@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
+from node.imports import resolve
 from node.learning.cournot import Cournot
 from node.learning.dynamics import OWN, Learning
 from node.learning.exponential import Exponential
@@ -49,17 +49,12 @@ def build(rule: str | Mapping[str, Any]) -> Learning:
 
 
 def _imported(name: str) -> Learning:
-    module, _, attribute = name.partition(":")
+    made = resolve(name)
     try:
-        made: Learning = getattr(importlib.import_module(module), attribute)()
-    except Exception as error:  # the user's code: whatever it raises is its fault, and is said
-        raise ValueError(
-            f"learning dynamics {name!r}: {type(error).__name__}: {error}; "
-            "expected an importable module:Class"
-        ) from error
-    missing = [method for method in _METHODS if not callable(getattr(made, method, None))]
+        learning: Learning = made()
+    except Exception as error:  # the user's code: whatever it raises is the reason
+        raise ValueError(f"{name!r}: making one raised {type(error).__name__}: {error}") from error
+    missing = [method for method in _METHODS if not callable(getattr(learning, method, None))]
     if missing:
-        raise ValueError(
-            f"learning dynamics {name!r} has no {', '.join(missing)}; expected {', '.join(_METHODS)}"
-        )
-    return made
+        raise ValueError(f"{name!r}: has no method {', '.join(missing)}; expected {', '.join(_METHODS)}")
+    return learning
