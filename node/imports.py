@@ -23,7 +23,7 @@ def resolve(name: str) -> Any:
     """
     module_name, _, attribute = name.partition(":")
     if not module_name or not attribute:
-        raise ValueError(f"{name!r}: expected module:name, as in comfort:Comfort")
+        raise ValueError(f"{name!r}: names no module or nothing in it; expected module:name")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -32,9 +32,13 @@ def resolve(name: str) -> Any:
             f"{name!r}: {error}; expected a module in the scenario's folder or on the path"
         ) from None
     except Exception as error:
-        raise ValueError(f"{name!r}: importing it raised {type(error).__name__}: {error}") from error
+        raise ValueError(
+            f"{name!r}: importing it raised {type(error).__name__}: {error}; expected a module without errors"
+        ) from error
     try:
         return getattr(module, attribute)
     except AttributeError:
         where = getattr(module, "__file__", None) or "built in"
-        raise ValueError(f"{name!r}: module {module_name} ({where}) has no {attribute!r}") from None
+        raise ValueError(
+            f"{name!r}: not in the module {module_name} ({where}); expected one of its names"
+        ) from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from node import learning, lockstep
+from node import lockstep
 from node.consensus.survey import survey
 from node.mechanisms.contraction import BLOCK_NORM, NoGuarantee
 from node.protocols.parameters import foreseen
@@ -96,10 +96,6 @@ def require(loaded: LoadedScenario, warn: Callable[[str], None]) -> None:
     rules = loaded.contract()
     if rules["mechanism"] not in MECHANISMS:
         return
-    try:
-        learning.build(rules["learning"])
-    except ValueError as error:
-        raise UserError(f"{loaded.path}: learning.dynamics: {error}") from None
     if _always_guaranteed(loaded):
         return
     try:

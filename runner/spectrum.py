@@ -83,8 +83,8 @@ def _coefficients(
     """(C_i, E_i) for H_i = ``curvature``."""
     one = np.eye(len(curvature))
     if mechanism == "private-goods":
-        slope = np.linalg.inv(curvature) / delta
-        return one / (n - 1) - slope, -slope
+        slope = np.asarray(np.linalg.inv(curvature) / delta)
+        return np.asarray(one / (n - 1) - slope), -slope
     stiff = delta * xi**2 * one + curvature / n**2
-    others = np.linalg.solve(stiff, delta / n * one - curvature / n**2)
-    return others, np.linalg.solve(stiff, (delta * xi**2 - delta * (n - 1) / n) * one)
+    inverse = np.asarray(np.linalg.inv(stiff))
+    return inverse @ (delta / n * one - curvature / n**2), inverse * (delta * xi**2 - delta * (n - 1) / n)

@@ -20,8 +20,6 @@ from node.utilities.utility import Utility
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from node.numbers import Vector
-
 __all__ = [
     "CurvatureLeft",
     "Custom",
@@ -35,43 +33,36 @@ __all__ = [
     "build",
 ]
 
-FAMILIES = ("quadratic", "quadratic-form", "log-cosh", "custom")
+# family -> what its spec has beside the name of the family.
+FAMILIES = {
+    "quadratic": ("theta", "sigma"),
+    "quadratic-form": ("hessian", "sigma"),
+    "log-cosh": ("low", "high", "sigma", "centre", "width"),
+    "custom": ("class", "goods", "parameters"),
+}
 
 
 def build(spec: Mapping[str, Any]) -> Utility:
     """Make the utility that an agent's part describes.
 
     Args:
-        spec: ``family`` and its parameters, as ``topologies.valuations`` makes them:
-            ``quadratic``: theta, sigma, K numbers each;
-            ``quadratic-form``: hessian, K rows of K numbers, and sigma;
-            ``log-cosh``: low, high, sigma, centre, width, K numbers each;
-            ``custom``: class (``module:Class``), goods (K), parameters (its arguments by name).
+        spec: ``family`` and what belongs to it, as ``topologies.valuations`` makes them: theta, sigma, low,
+            high, centre and width are K numbers each, hessian is K rows of K numbers; class is
+            ``module:Class``, goods is K, and parameters are the class's arguments by name.
     Raises:
-        ValueError: for an unknown family or parameters out of range.
+        ValueError: for an unknown family, and parameters that are missing or out of range.
     """
-    match spec:
-        case {"family": "quadratic", "theta": theta, "sigma": sigma}:
-            return Quadratic(_array(theta), _array(sigma))
-        case {"family": "quadratic-form", "hessian": hessian, "sigma": sigma}:
-            return QuadraticForm(_array(hessian), _array(sigma))
-        case {
-            "family": "log-cosh",
-            "low": low,
-            "high": high,
-            "sigma": sigma,
-            "centre": centre,
-            "width": width,
-        }:
-            return LogCosh(_array(low), _array(high), _array(sigma), _array(centre), _array(width))
-        case {"family": "custom", "class": name, "goods": goods, "parameters": parameters}:
-            return Custom.make(name, parameters, goods)
-        case _:
-            raise ValueError(
-                f"unknown utility {spec.get('family')!r} with {sorted(set(spec) - {'family'})}; "
-                f"expected one of {', '.join(FAMILIES)} with its parameters"
-            )
-
-
-def _array(numbers: Any) -> Vector:
-    return np.asarray(numbers, dtype=np.float64)
+    family = spec.get("family")
+    if family not in FAMILIES or set(spec) != {"family", *FAMILIES[family]}:
+        expected = "; ".join(f"{name!r} with {', '.join(keys)}" for name, keys in FAMILIES.items())
+        raise ValueError(
+            f"unknown utility {family!r} with {', '.join(sorted(set(spec) - {'family'}))}; "
+            f"expected {expected}"
+        )
+    own = [spec[key] for key in FAMILIES[family]]
+    if family == "custom":
+        name, goods, parameters = own
+        return Custom.make(name, parameters, goods)
+    kind = {"quadratic": Quadratic, "quadratic-form": QuadraticForm, "log-cosh": LogCosh}[family]
+    made: Utility = kind(*(np.asarray(numbers, dtype=np.float64) for numbers in own))
+    return made

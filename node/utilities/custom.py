@@ -87,7 +87,8 @@ class Custom:
         except Exception as error:
             # The user's code: whatever it raises is the reason.
             raise ValueError(
-                f"{name}: making one of {dict(parameters)} raised {type(error).__name__}: {error}"
+                f"{name}: {type(error).__name__}: {error}; expected a class that can be made of the "
+                f"arguments {', '.join(parameters) or '(none)'}"
             ) from error
         return cls(user, goods, name)
 
@@ -156,7 +157,7 @@ class Custom:
                 if not least - slack <= rise <= most + slack:
                     raise UtilityError(
                         f"{self._name}: good {k}: value and gradient disagree: from {shown(x)} to {shown(y)} "
-                        f"value rises by {rise:.9g}; expected {least:.9g} to {most:.9g}, by the gradient"
+                        f"the value rises by {rise:.9g}; expected {least:.9g} to {most:.9g}, by the gradient"
                     )
         if self._hessian is not None:
             self._hessian(x)

@@ -47,7 +47,8 @@ class NotInverted(UtilityError):
     """
 
     def __init__(self, price: Vector, x: Vector, residual: Vector, allowed: Vector) -> None:
-        k = int(np.argmax(np.abs(residual) / allowed))
+        # The one that is furthest from what is allowed, or no number at all.
+        k = int(np.argmax(np.nan_to_num(np.abs(residual) / allowed, nan=np.inf)))
         self.price, self.residual = price, float(abs(residual[k]))
         super().__init__(
             f"good {k}: grad v(x) = price cannot be solved: at price {shown(price)} the best x found, "

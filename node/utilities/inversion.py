@@ -102,21 +102,23 @@ def invert_separable(
         x, r = new, r_new
         visited.append((x, g, r))
         below, above = np.where(r > 0, x, below), np.where(r < 0, x, above)
-    x, residual, rounding = _best(visited, price, high)
-    allowed = np.maximum(accuracy, rounding + noise)
-    if not (np.abs(residual) <= allowed).all():
-        raise NotInverted(price, x, residual, allowed)
-    return x
-
-
-def _best(
-    visited: list[tuple[Vector, Vector, Vector]], price: Vector, high: Vector
-) -> tuple[Vector, Vector, Vector]:
-    """For each good its x of least residual, that residual, and what rounding may have to do with it."""
+    # For each good the best that was seen, and what rounding may have to do with what is left of it.
     points, gradients, residuals = (np.array(rows) for rows in zip(*visited, strict=True))
     chosen = np.argmin(np.abs(residuals), axis=0), np.arange(price.size)
     x, g = points[chosen], gradients[chosen]
-    return x, residuals[chosen], ROUNDING * (np.abs(g) + np.abs(price) + high * np.abs(x))
+    rounding = ROUNDING * np.abs(g) + ROUNDING * np.abs(price) + ROUNDING * high * np.abs(x)
+    return _granted(price, x, np.abs(residuals[chosen]), np.maximum(accuracy, rounding + noise))
+
+
+def _granted(price: Vector, x: Vector, residual: Vector, allowed: Vector) -> Vector:
+    """x, if its residual is finite and allowed.
+
+    Raises:
+        NotInverted: otherwise.
+    """
+    if not ((residual <= allowed) & np.isfinite(residual)).all():
+        raise NotInverted(price, x, residual, allowed)
+    return x
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -154,9 +156,9 @@ def invert(
     def residual(x: Vector) -> tuple[Vector, Vector]:
         g = gradient(x)
         r = g - ridge * x - price
-        return r, ROUNDING * (
-            np.abs(g) + np.abs(price) + highest * np.abs(x).sum() + ridge * np.abs(x)
-        ) + noise
+        size = np.abs(x)
+        rounding = ROUNDING * np.abs(g) + ROUNDING * np.abs(price) + ROUNDING * ridge * size
+        return r, rounding + ROUNDING * highest * size.sum() + noise
 
     x = start
     r, allowed = residual(x)
@@ -185,11 +187,8 @@ def invert(
         # Far from the solution a step may well raise the largest residual; where all of it is rounding, no
         # step lowers it.
         if without_progress >= 3 and (least <= np.maximum(accuracy, enough)).all():
-            return best
-    allowed = np.maximum(accuracy, enough)
-    if not (least <= allowed).all():
-        raise NotInverted(price, best, least, allowed)
-    return best
+            break
+    return _granted(price, best, least, np.maximum(accuracy, enough))
 
 
 def differences(gradient: Gradient, x: Vector, g: Vector, step: float = STEP) -> Matrix:
