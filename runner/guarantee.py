@@ -83,30 +83,31 @@ def outlook(loaded: LoadedScenario) -> Outlook | None:
     return Outlook(certificate, radius)
 
 
-def require(loaded: LoadedScenario, warn: Callable[[str], None]) -> None:
+def require(loaded: LoadedScenario, warn: Callable[[str], None]) -> float | None:
     """Refuse a run without a guarantee that is not meant to have none.
 
     Args:
         loaded: the whole scenario.
         warn: called with what there is to know of a run that is not guaranteed to converge and that the user
             wants all the same.
+    Returns:
+        The spectral radius of the whole Jacobian, if there is no guarantee and it can be computed.
     Raises:
         UserError: if the agents would refuse to play, or could not.
     """
     rules = loaded.contract()
-    if rules["mechanism"] not in MECHANISMS:
-        return
-    if _always_guaranteed(loaded):
-        return
+    if rules["mechanism"] not in MECHANISMS or _always_guaranteed(loaded):
+        return None
     try:
         seen = outlook(loaded)
     except (ValueError, NoGuarantee) as error:
         raise UserError(f"{loaded.path}: mechanism: {error}") from None
     if seen is None or (text := seen.warning()) is None:
-        return
+        return None
     if not rules.get("unguaranteed"):
         raise UserError(f"{loaded.path}: mechanism: {text}; to play all the same: --unguaranteed")
     warn(text)
+    return seen.spectral_radius
 
 
 def _always_guaranteed(loaded: LoadedScenario) -> bool:
