@@ -318,7 +318,7 @@ def _draw_allocations(
         # The first rounds overshoot by far; a linear axis would show nothing else.
         axes.set_yscale("symlog", linthresh=scale)
     axes.annotate(
-        "▸ optimum of\n    each agent",
+        "▸ optimum of\n    each agent" if result.multiplier else "▸ optimum, the\n    same for all",
         (1, 0.5),
         xycoords="axes fraction",
         xytext=(1.04, 0.5),
