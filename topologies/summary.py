@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from node.mechanisms.summary.weights import CAP
+from node.mechanisms.summary.variants import CAP
 from topologies.errors import Invalid, Problem, shown
 from topologies.model import PublicEnvironment, SummaryMechanism
 

@@ -20,7 +20,7 @@ def protocol_of(part: Part, resume: Any = None) -> Protocol:
         ValueError: for an unknown mechanism.
     """
     match part.contract.get("mechanism"):
-        case "private-goods":
+        case "private-goods" | "public-goods":
             return allocate(part, resume)
         case "summary":
             return scalable(part, resume)
@@ -30,5 +30,6 @@ def protocol_of(part: Part, resume: Any = None) -> Protocol:
             return consensus(part)
         case other:
             raise ValueError(
-                f"unknown mechanism {other!r}; expected 'private-goods', 'summary' or 'consensus'"
+                f"unknown mechanism {other!r}; expected 'private-goods', 'public-goods', 'summary' or "
+                "'consensus'"
             )

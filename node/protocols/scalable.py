@@ -14,10 +14,10 @@ from node.consensus.counters import tree_counters
 from node.consensus.tree import Gathered, convergecast
 from node.mechanisms.contraction import NoGuarantee
 from node.mechanisms.summary import Anchored, AnchoredPublic, Echoed, Place, contribution, terms
-from node.mechanisms.summary.weights import CAP, most_capped
+from node.mechanisms.summary.variants import CAP, most_capped
 from node.protocol import Heard, Say, together
-from node.protocols.allocated import Allocated
-from node.protocols.play import Played, repeated_play
+from node.protocols.allocated import Allocated, goods_of, scale_of
+from node.protocols.play import Played, Rest, repeated_play
 from node.protocols.roles import roles
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 Snapshot = tuple[Any, Any, Any]
 
-NORM = "maximum norm on the tree: numbers relative to the weights behind them times L^(-distance/diameter)"
+# See ``node.mechanisms.summary.weights``.
+NORM = "maximum norm weighted along the tree"
 
 
 def scalable(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard, Allocated]:
@@ -44,9 +45,10 @@ def scalable(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard
     4. stopping (``tree_counters``), beside play: 2 h after all are at rest.
 
     An agent is at rest if its residual in the norm of ``node.mechanisms.summary.weights`` is at most
-    tolerance x scale / amplification, or as small as rounding lets it be. When everybody is at rest in the
-    same round the allocation is within tolerance x scale of the optimum, by the last argument there, and
-    it stays so until all have stopped, because the norm of the residual never grows.
+    tolerance x scale / amplification (and small enough for dynamics that remember), or as small as rounding
+    lets it be. When everybody is at rest in the same round the allocation is within tolerance x scale of
+    the optimum, by the last argument there, and it stays so until all have stopped, because the norm of
+    the residual never grows.
 
     Args:
         part: what this agent knows.
@@ -64,7 +66,12 @@ def scalable(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard
         raise ValueError(f"agent {part.agent}: the summary mechanism needs links in both directions")
     public = "features" in rules
     utility = utilities.build(part.utility)
-    own = _contribution(part, utility, public)
+    if utility.goods != goods_of(rules):
+        raise ValueError(f"agent {part.agent}: utility of {utility.goods} goods, expected {goods_of(rules)}")
+    try:
+        own = contribution_of(utility, rules)
+    except ValueError as error:
+        raise ValueError(f"agent {part.agent}: {error}") from None
     if resume is None:
         tree = yield from convergecast(
             part.agent, own.sums, own.maxima, own.middles, most_capped(rules.get("cap", CAP))
@@ -83,14 +90,16 @@ def scalable(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard
             f"{agreed.limit:.9g}, expected below 1"
         )
     bound = agreed.limit ** (1.0 / tree.diameter) if guaranteed else agreed.limit
-    rest = stopping["tolerance"] * _scale(rules, tree.agents) / agreed.amplification
+    accuracy = stopping["tolerance"] * scale_of(rules, tree.agents)
+    reach = accuracy / agreed.sensitivity
+    rest = Rest(min(accuracy / agreed.amplification, reach / agreed.distance), reach)
     parameters = {**_named("delta", agreed.delta), "largest_weight": agreed.largest, "L": agreed.limit}
     facts = {
         "N": float(tree.agents),
         "diameter": float(tree.diameter),
         **parameters,
         "contraction_bound": bound,
-        "threshold": rest,
+        "threshold": rest.threshold,
     }
     contract = _contract(place, utility, agreed, rules, tree.agents)
     play = together(
@@ -133,22 +142,22 @@ def scalable(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard
     )
 
 
-def _contribution(part: Part, utility: Utility, public: bool) -> Contribution:
-    """The range of k: of -Hess v for public goods, of its inverse for private ones.
+def contribution_of(utility: Utility, rules: Mapping[str, Any]) -> Contribution:
+    """The range of k that an agent contributes: of -Hess v for public goods, of its inverse for private ones.
 
     Raises:
-        ValueError: for a curvature outside (1/eta, eta).
+        ValueError: for a curvature outside (1/eta, eta), or an unknown choice of parameters.
     """
-    eta = float(part.contract["eta"])
+    eta = float(rules["eta"])
     lowest, highest = utility.curvature
     if not (1.0 / eta < lowest.min() and highest.max() < eta):
         raise ValueError(
-            f"agent {part.agent}: -v'' in [{lowest.min():.6g}, {highest.max():.6g}], "
+            f"-v'' in [{lowest.min():.6g}, {highest.max():.6g}], "
             f"expected inside (1/eta, eta) = ({1 / eta:.6g}, {eta:.6g})"
         )
-    match part.contract["parameters"]:
+    match rules["parameters"]:
         case "tuned" | "explicit":
-            low, high = (lowest, highest) if public else (1.0 / highest, 1.0 / lowest)
+            low, high = (lowest, highest) if "features" in rules else (1.0 / highest, 1.0 / lowest)
         case "eta":
             low, high = np.full(utility.goods, 1.0 / eta), np.full(utility.goods, eta)
         case other:
@@ -164,12 +173,6 @@ def _contract(
     share = np.asarray(rules["capacities"], dtype=np.float64) / agents
     kind = Anchored if rules["variant"] == "anchored" else Echoed
     return kind(place, utility, agreed, share)
-
-
-def _scale(rules: Mapping[str, Any], agents: int) -> float:
-    """What the tolerance is relative to: some agent gets at least max |c| / N of a private good."""
-    scale = rules["stopping"].get("scale")
-    return float(scale) if scale else max(abs(c) for c in rules["capacities"]) / agents
 
 
 def _named(name: str, values: np.ndarray) -> dict[str, float]:

@@ -14,7 +14,7 @@ from node import lockstep
 from node.consensus.tree import convergecast
 from node.environments import PrivateGoods, PublicGoods
 from node.mechanisms.summary import Anchored, AnchoredPublic, Echoed, contribution, terms
-from node.mechanisms.summary.weights import most_capped
+from node.mechanisms.summary.variants import most_capped
 from node.protocols.roles import roles
 from node.utilities import LogCosh, Quadratic, QuadraticForm
 from tests.node.instances import hears, named, random_graph

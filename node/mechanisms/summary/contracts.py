@@ -28,16 +28,17 @@ B must be summed over k != i: "the total minus the own" feeds roundings back and
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from node.mechanisms.contract import Outcome
+from node.mechanisms.contract import OWN, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from node.mechanisms.summary.place import Place
     from node.mechanisms.summary.weights import Terms
@@ -84,7 +85,7 @@ class Summary(ABC):
         self.shape = (place.own.rows, goods)
         self.weight, self.rest, self.delta, self.share = terms.weight, terms.rest, terms.delta, share
         self._shapes = {j: (layout.rows, goods) for j, layout in place.layouts.items()}
-        self._neighbours = place.own.neighbours
+        self._neighbours, self._echo = place.own.neighbours, place.echo
         self._last = 1 + len(self._neighbours)  # of the rows y and n, exclusive
 
         # The neighbours' messages are read as one stacked array; these are the rows to take from it: first,
@@ -151,6 +152,15 @@ class Summary(ABC):
     def size(self, message: Matrix) -> float:
         """The size of a message in the same norm."""
         return self._norm(message[: self._last])
+
+    def spread(self, remembered: Callable[[AgentId], float]) -> float:
+        """See ``Contract``: of the own rows y and n, and of the echo, as it is remembered here.
+
+        The finest row decides for all: the dynamics tell largest numbers, not rows.
+        """
+        finest, own = float(self._inverse.max()), float(self._inverse[0].max())
+        lengths = math.sqrt(self.utility.goods) if self._together else 1.0
+        return lengths * max(finest * remembered(OWN), own * remembered(self._echo))
 
     def _norm(self, rows: Matrix) -> float:
         scaled = np.abs(rows) * self._inverse[: len(rows)]

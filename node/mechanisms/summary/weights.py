@@ -35,9 +35,13 @@ with m = max |1-G| over all agents
     private:  |x_i - x_i*| <= (k_i/delta) (|U| + |E_i|) + (1 - w_i + w_i G_i) w_i r
     public:   |x_i - x_i*| <= |U| + |E_i|.
 
-The factor of r is ``Terms.amplification``. It contains neither N nor L. With K > 1 goods and utilities that
-are not separable k_i is a symmetric matrix, and all of this holds with Euclidean norms of the K numbers: the
-mean of the slopes is the slope that belongs to some matrix with eigenvalues in the same interval.
+The factor of r is ``Terms.amplification``. It contains neither N nor L. Likewise all messages are then
+within r (m (|U| + |E_i|)/r + 1 + m + D) of the equilibrium in the norm (``Terms.distance``; |u_i| as above,
+and n_i^j adds up the demands behind j and at most D residuals), and messages within R of it give
+allocations within 2 w_i R (private) or R (public) of the optimum (``Terms.sensitivity``): for dynamics that
+remember. With K > 1 goods and utilities that are not separable k_i is a symmetric matrix, and all of this
+holds with Euclidean norms of the K numbers: the mean of the slopes is the slope that belongs to some matrix
+with eigenvalues in the same interval.
 """
 
 from __future__ import annotations
@@ -48,19 +52,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from node.mechanisms.contraction import MARGIN
+from node.consensus.tree import Gathered
+from node.mechanisms.summary.variants import CAP, VARIANTS, Column, most_capped
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from node.consensus.tree import Gathered
+    from node.mechanisms.summary.variants import Chosen
     from node.numbers import Vector
     from node.part import AgentId
-
-VARIANTS = ("anchored", "weighted", "plain")
-# The cap of weights where none is given. At 0.49 a dominant agent costs three to five times the rounds
-# (spec of chapter 4, section 7), at 0.40 the others get too much.
-CAP = 0.45
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +113,6 @@ def contribution(low: Vector, high: Vector, separable: bool) -> Contribution:
     return Contribution(low, high, separable)
 
 
-def most_capped(cap: float) -> int:
-    """How many of the largest middles an agent needs to know: one more than can be capped."""
-    return math.floor(1.0 / cap) + 1
-
-
 @dataclass(frozen=True, slots=True)
 class Terms:
     """The fixed numbers of a summary contract, for one agent.
@@ -129,7 +124,9 @@ class Terms:
         norm: the weights of y_i and of n_i^j for every neighbour j in the norm at kappa = 1, shape (K,) each.
         by_good: whether every good is a mechanism of its own, because all utilities are separable.
         limit: a bound on L, the same at every agent.
-        amplification: by which an allocation can be off for a residual of 1, the same at every agent.
+        amplification: by which an allocation can be off for residuals of 1, the same at every agent.
+        distance: by which messages can be off for residuals of 1, in the norm, the same at every agent.
+        sensitivity: by which an allocation can be off for messages off by 1, the same at every agent.
         largest: the largest weight of all, over goods.
     """
 
@@ -141,37 +138,9 @@ class Terms:
     by_good: bool
     limit: float
     amplification: float
+    distance: float
+    sensitivity: float
     largest: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """Everything about one column (a good, or all goods) that the variants need; numbers of all agents."""
-
-    agents: int
-    mid: float  # own
-    low_sum: float
-    mid_sum: float
-    high_max: float
-    low_min: float
-    ratio: float  # max c_i
-    top: tuple[float, ...]  # largest middles, descending
-    others: float  # sum of the middles of all others
-    behind: Mapping[AgentId, tuple[float, int, tuple[float, ...]]]  # middles: sum, how many, largest ones
-
-
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    """What a variant makes of a column."""
-
-    weight: float
-    rest: float
-    delta: float
-    spread: float  # m = max |1-G| over all agents
-    limit: float
-    largest: float  # weight
-    behind: Mapping[AgentId, float]  # sum of weights
-    stretch: float = 1.0
 
 
 def terms(tree: Gathered, own: Contribution, contract: Mapping[str, Any], public: bool) -> Terms:
@@ -194,12 +163,15 @@ def terms(tree: Gathered, own: Contribution, contract: Mapping[str, Any], public
     goods = max(1, columns - 1)
     by_good = tree.maxima[0] == 0.0
     wanted = range(goods) if by_good else [columns - 1]
-    chosen, amplifications = [], []
+    chosen, amplifications, distances = [], [], []
     for k in wanted:
         column = _column(tree, own, k)
-        one = _CHOOSE[variant](column, contract, by_good or goods == 1)
+        one = VARIANTS[variant](column, contract, by_good or goods == 1)
         chosen.append(one)
-        amplifications.append(_amplification(column, one, tree.diameter, public))
+        amplification, distance = _reach(column, one, tree.diameter, public)
+        amplifications.append(amplification)
+        distances.append(distance)
+    largest = max(one.largest for one in chosen)
 
     def over_goods(values: list[float]) -> Vector:
         return np.array(values if by_good else values * goods)
@@ -217,18 +189,50 @@ def terms(tree: Gathered, own: Contribution, contract: Mapping[str, Any], public
         by_good=by_good,
         limit=max(one.limit for one in chosen),
         amplification=max(amplifications),
-        largest=max(one.largest for one in chosen),
+        distance=max(distances),
+        sensitivity=1.0 if public else 2.0 * largest,
+        largest=largest,
     )
 
 
-def _column(tree: Gathered, own: Contribution, k: int) -> _Column:
+def foreseen(everybody: Sequence[Contribution], contract: Mapping[str, Any], public: bool) -> Terms:
+    """The terms of the first of some agents, as far as they are equal at all: for whoever knows everybody.
+
+    Args: ``everybody``: all agents' contributions; the others as for ``terms``.
+    Raises:
+        ValueError: as ``terms``.
+    """
+    middles = list(zip(*(one.middles for one in everybody), strict=True))
+    tree = Gathered(
+        total=tuple(map(math.fsum, zip(*(one.sums for one in everybody), strict=True))),
+        maxima=tuple(map(max, zip(*(one.maxima for one in everybody), strict=True))),
+        largest=tuple(
+            tuple(sorted(column, reverse=True)[: most_capped(contract.get("cap", CAP))]) for column in middles
+        ),
+        agents=len(everybody),
+        # What is said of the tree itself has no influence on what is asked for.
+        depth=1,
+        diameter=2,
+        root="",
+        first="",
+        rounds=0,
+        parent=None,
+        children=(),
+        hops=0,
+        height=0,
+        behind={},
+    )
+    return terms(tree, everybody[0], contract, public)
+
+
+def _column(tree: Gathered, own: Contribution, k: int) -> Column:
     columns = own.low.size
     low, high = tree.total[k], tree.total[columns + k]
     behind = {
         j: (0.5 * (part.total[k] + part.total[columns + k]), part.agents, part.largest[k])
         for j, part in tree.behind.items()
     }
-    return _Column(
+    return Column(
         agents=tree.agents,
         mid=own.middles[k],
         low_sum=low,
@@ -242,105 +246,11 @@ def _column(tree: Gathered, own: Contribution, k: int) -> _Column:
     )
 
 
-def _anchored(column: _Column, contract: Mapping[str, Any], scalar: bool) -> _Chosen:
-    total = column.mid_sum
-    delta = float(contract.get("delta", total))
-    ends = [total / delta * (1.0 - column.ratio), total / delta * (1.0 + column.ratio)]
-    spread = max(abs(1.0 - g) for g in ends)
-    return _Chosen(
-        weight=column.mid / total,
-        # Not 1 - w_i, which is inexact where one agent holds nearly all.
-        rest=column.others / total,
-        delta=delta,
-        spread=spread,
-        limit=spread,
-        largest=column.top[0] / total,
-        behind={j: middles / total for j, (middles, _, _) in column.behind.items()},
-    )
-
-
-def _plain(column: _Column, contract: Mapping[str, Any], scalar: bool) -> _Chosen:
-    n = column.agents
-    if n < 3:
-        raise ValueError(f"variant 'plain' needs at least 3 agents, got {n}")
-    delta = float(contract.get("delta", (1.0 + MARGIN) * n * column.high_max / 2.0))
-    stretch = n / (n - 1)
-    ends = (n * column.low_min / (stretch * delta), n * column.high_max / (stretch * delta))
-    return _Chosen(
-        weight=1.0 / n,
-        rest=(n - 1) / n,
-        delta=delta,
-        spread=max(abs(1.0 - g) for g in ends),
-        limit=_echoed(ends, 1.0 / n, scalar),
-        largest=1.0 / n,
-        behind={j: agents / n for j, (_, agents, _) in column.behind.items()},
-        stretch=stretch,
-    )
-
-
-def _weighted(column: _Column, contract: Mapping[str, Any], scalar: bool) -> _Chosen:
-    cap = float(contract.get("cap", CAP))
-    if not 0 < cap < 0.5 or cap * column.agents < 1:
-        raise ValueError(
-            f"variant 'weighted': no weights of {column.agents} agents below a cap of {cap} sum to 1; "
-            "expected a cap below 1/2 and at least 1/N"
-        )
-    scale, capped = water_level(column.mid_sum, column.top, cap)
-    low, high = 1.0 - column.ratio, 1.0 + column.ratio
-    # The largest hi_i/w_i, of whoever is capped and of the others.
-    delta = float(contract.get("delta", high * max(1.0 / scale, column.top[0] / cap)))
-    # (G without its factor 1 -+ c, weight): of each that is capped, and of all others at once.
-    groups = [(mid / (cap * delta), cap) for mid in column.top[:capped]]
-    if capped < len(column.top):
-        groups.append((1.0 / (scale * delta), min(cap, scale * column.top[capped])))
-    weight = min(cap, scale * column.mid)
-
-    def behind(middles: float, largest: tuple[float, ...]) -> float:
-        return scale * middles - math.fsum(max(0.0, scale * mid - cap) for mid in largest)
-
-    return _Chosen(
-        weight=weight,
-        rest=1.0 - weight,
-        delta=delta,
-        spread=max(max(abs(1.0 - g * low), abs(1.0 - g * high)) for g, _ in groups),
-        limit=max(_echoed((g * low, g * high), w, scalar) for g, w in groups),
-        largest=max(w for _, w in groups),
-        behind={j: behind(middles, largest) for j, (middles, _, largest) in column.behind.items()},
-    )
-
-
-def water_level(total: float, top: tuple[float, ...], cap: float) -> tuple[float, int]:
-    """s with sum of min(cap, s mid_i) = 1, and how many agents are capped.
-
-    Args:
-        total: the sum of all middles.
-        top: the largest middles, descending: at least one more than can be capped, or all there are.
-        cap: < 1, and so that there is an s.
-    """
-    capped = 0
-    while True:
-        scale = (1.0 - capped * cap) / (total - math.fsum(top[:capped]))
-        # Not sharply: where all agents but one are capped the last one may have just the cap.
-        if capped == len(top) or scale * top[capped] <= cap * (1.0 + 1e-12):
-            return scale, capped
-        capped += 1
-
-
-def _echoed(ends: tuple[float, float], weight: float, scalar: bool) -> float:
-    """max of |1-G| + G w/(1-w); for matrices both terms may be largest at the same time."""
-    echo = weight / (1.0 - weight)
-    if scalar:
-        return max(abs(1.0 - g) + g * echo for g in ends)
-    return max(abs(1.0 - g) for g in ends) + ends[1] * echo
-
-
-def _amplification(column: _Column, chosen: _Chosen, diameter: int, public: bool) -> float:
-    """See the top of this module."""
-    delta = chosen.delta * chosen.stretch
-    demands = (chosen.spread * diameter + 1.0) / (column.low_sum / delta) + diameter - 1
+def _reach(column: Column, chosen: Chosen, diameter: int, public: bool) -> tuple[float, float]:
+    """Amplification and distance; see the top of this module."""
+    delta, spread = chosen.delta * chosen.stretch, chosen.spread
+    demands = (spread * diameter + 1.0) / (column.low_sum / delta) + diameter - 1  # (|U| + |E_i|) / r
+    distance = spread * demands + 1.0 + spread + diameter
     if public:
-        return demands
-    return column.high_max / delta * demands + chosen.largest * (1.0 + chosen.spread)
-
-
-_CHOOSE = {"anchored": _anchored, "plain": _plain, "weighted": _weighted}
+        return demands, distance
+    return column.high_max / delta * demands + chosen.largest * (1.0 + spread), distance
