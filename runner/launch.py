@@ -202,7 +202,7 @@ async def run_processes(
                 "host": address.host,
                 "port": address.port,
                 "tls": address.tls,
-                "agents": list(loaded.agents),
+                "agents": sorted(loaded.recorded),
             }
             scribe = Scribe(
                 config, settings.warn, restart=loaded.spec.recovery.restart, **_receipts(hosts, shares)

@@ -321,6 +321,9 @@ class Record(Section):
     every: int = Field(
         default=1, ge=0, description="a whole number >= 0: rounds between two rows; 0 records nothing"
     )
+    agents: int = Field(
+        default=1000, ge=1, description="a whole number >= 1: how many agents are recorded at most"
+    )
     plot: bool = Field(default=True, description="true or false")
 
 
