@@ -169,6 +169,7 @@ def _finish(loaded: LoadedScenario, result: Result, run_dir: Path, chosen: Optio
             recorded = record.read(run_dir)
             wanted = chosen.plot and loaded.spec.record.plot and len(recorded)
             if isinstance(result, ConsensusResult):
+                result = result.with_convergence(recorded)
                 if wanted and not result.exact:
                     plot.draw_estimates(recorded, result, run_dir / "convergence.png")
             elif len(recorded):
