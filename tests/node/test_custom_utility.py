@@ -25,6 +25,9 @@ def test_lists_of_numbers_reach_the_class_as_arrays_and_the_rest_as_it_is():
     assert utility._user.sigma.tolist() == [5.0, 6.0]
     assert utility._user.sigma.dtype == np.float64
     assert (utility._user.low, utility._user.gap) == (0.25, 1)
+    rows = [[1.0, 0.5], [-0.5]]
+    with pytest.raises(ValueError, match="inhomogeneous"):  # what the class itself makes of such a list
+        build(spec("Coupled", 2, sigma=[1.0, 2.0], rows=rows))
     assert [bound.tolist() for bound in utility.curvature] == [[0.25, 0.25], [1.25, 1.25]]
 
 
