@@ -33,11 +33,10 @@ class Finding:
 
     def __str__(self) -> str:
         if self.number is None:
-            return f"   --    {self.law:<24} {'':21} {self.reason}"
+            return f"   --    {self.law:<24} {'':24} {self.reason}"
         mark, sign = (" BROKEN ", ">") if self.broken else (" holds  ", "<=")
-        return (
-            f"{mark} {self.law:<24} {self.number:9.2e} {sign:>2} {self.allowed:<8.2g} {self.reason}".rstrip()
-        )
+        measured = f"{self.number:>12.6g} {sign:>2} {self.allowed:<8.6g}"
+        return f"{mark} {self.law:<24} {measured} {self.reason}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
