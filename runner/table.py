@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from runner.result import RunResult
 
 AGENT_LIMIT = 40
+_OF_ALL_LIVES = "of agents; counts are of all lives, but for the last 0.2 s of a killed one"
 PLOT = "convergence.png"
 
 
@@ -117,19 +118,20 @@ def _groups(result: RunResult | ConsensusResult) -> Iterator[tuple[str, list[Row
     else:
         yield "outcome against the central optimum", _outcome(result)
         yield "certificate", _certificate(result)
-    if result.dropped or result.retransmissions:
+    if result.dropped or result.retransmissions or result.restarts:
         dropped = [Row(kind, f"{count:,}", "dropped") for kind, count in sorted(result.dropped.items())]
         yield (
             "messages out of the ordinary",
             [
                 *dropped,
                 *([Row("retransmissions", f"{result.retransmissions:,}")] if result.retransmissions else []),
+                *([Row("restarts", f"{result.restarts:,}", _OF_ALL_LIVES)] if result.restarts else []),
             ],
         )
 
 
 def _found(result: ConsensusResult) -> list[Row]:
-    shown = next(iter(result.values.values()))
+    shown, after = next(iter(result.values.values())), result.rounds_to_tolerance
     error = "nothing found by some agent" if result.error is None else f"{result.error:.1e}"
     close = result.error is not None and result.error <= result.tolerance
     promised = "exact is promised" if not result.tolerance else f"promised {result.tolerance:.1e}"
@@ -137,6 +139,7 @@ def _found(result: ConsensusResult) -> list[Row]:
     same = "the same bits at every agent" if result.identical else "agents differ in the last digits"
     return [
         Row("found", _numbers(shown), f"expected {_numbers(result.expected)}"),
+        *([] if after is None else [Row("converged", f"{after} rounds", f"to {result.tolerance:.1e}")]),
         Row("largest error", error, promised, close),
         Row("spread", spread, same, result.identical or None),
     ]
