@@ -8,7 +8,7 @@ import numpy as np
 
 from node import lockstep
 from node.consensus.survey import survey
-from node.utilities import Quadratic
+from node.utilities import LogCosh, Quadratic, QuadraticForm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -73,3 +73,41 @@ def quadratics(
     theta = rng.uniform(-eta / 2, -1 / (2 * eta), (len(names), goods))
     sigma = rng.uniform(10, 20, (len(names), goods))
     return {i: Quadratic(theta[k], sigma[k]) for k, i in enumerate(names)}
+
+
+def bent(
+    agents: Iterable[AgentId], goods: int = 1, *, eta: float = 4.0, seed: int = 0
+) -> dict[AgentId, LogCosh]:
+    """Utilities that are not quadratic: -v'' falls from at most eta at a centre of its own to at least 1/eta.
+
+    Args:
+        agents: ids.
+        goods: K.
+        eta: > 1.
+        seed: of the draws.
+    """
+    rng, names = np.random.default_rng([seed, 1]), sorted(agents)
+    ends = np.sort(eta ** rng.uniform(-1, 1, (2, len(names), goods)), axis=0)
+    sigma, centre = rng.uniform(10, 20, (len(names), goods)), rng.uniform(-3, 3, (len(names), goods))
+    return {
+        i: LogCosh(ends[0, k], ends[1, k], sigma[k], centre[k], np.ones(goods)) for k, i in enumerate(names)
+    }
+
+
+def woven(
+    agents: Iterable[AgentId], goods: int = 2, *, eta: float = 2.0, seed: int = 0
+) -> dict[AgentId, QuadraticForm]:
+    """Quadratic utilities whose goods depend on each other, by eigenvectors drawn for each agent.
+
+    Args:
+        agents: ids.
+        goods: K >= 2.
+        eta: > 1; the eigenvalues of -Hess v are spread from 1/eta to eta.
+        seed: of the draws.
+    """
+    rng, found = np.random.default_rng([seed, 2]), {}
+    for i in sorted(agents):
+        basis, _ = np.linalg.qr(rng.normal(size=(goods, goods)))
+        hessian = -(basis * np.geomspace(1 / eta, eta, goods)) @ basis.T
+        found[i] = QuadraticForm(0.5 * (hessian + hessian.T), rng.uniform(10, 20, goods))
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from node.testing import check_utility
+from node.testing import check_utility, samples
 from node.utilities import Quadratic
 
 
@@ -73,8 +73,9 @@ class Woven:
         Bent(),
         Bent((0.01,), (20.0,), (1.0,)),
         Woven(),
+        *(draw(["a"], goods, seed=4)["a"] for draw in (samples.bent, samples.woven) for goods in (2, 3)),
     ],
-    ids=["one good", "three goods", "bent", "very bent", "woven"],
+    ids=["one good", "three goods", "bent", "very bent", "woven", "cosh 2", "cosh 3", "form 2", "form 3"],
 )
 @pytest.mark.parametrize("size", [0.1, 10.0, 1000.0])
 def test_utilities_that_are_right_keep_all_laws(utility, size):
