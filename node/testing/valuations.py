@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from node.testing.instance import same_bits
 from node.testing.report import Finding, Report, Worst
+from node.utilities import UtilityError
+from node.utilities.custom import Custom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from node.numbers import Vector
     from node.utilities import Utility
+    from node.utilities.custom import UserUtility
 
 # Integrals are taken to 1e-12 on each piece, and values are rounded to 1e-16; this leaves room for valuations
 # whose third derivative jumps.
@@ -76,9 +79,8 @@ def well_formed(domain: Domain) -> Finding:
     for x in domain.points(5, 0):
         if not isinstance(u.value(x), float) or not np.isfinite(u.value(x)):
             worst.count(f"value is {u.value(x)!r} at {x}, expected a finite float")
-        for name, got in (("gradient", u.gradient(x)), ("demand", u.demand(u.gradient(x)))):
-            if not _is_vector(got, u.goods):
-                worst.count(f"{name} is {got!r}, expected {u.goods} finite numbers")
+        if not _is_vector(u.gradient(x), u.goods):
+            worst.count(f"gradient is {u.gradient(x)!r}, expected {u.goods} finite numbers")
     return worst.finding("well formed", 0)
 
 
@@ -94,11 +96,18 @@ def _is_vector(value: object, goods: int) -> bool:
 def deterministic(domain: Domain) -> Finding:
     """The same question gives the same bits, and arguments are left as they were."""
     worst, u, points = Worst(), domain.utility, domain.points(6, 1)
-    first = [(u.value(x), u.gradient(x).copy(), u.demand(x).copy()) for x in points]
-    for x, (value, gradient, demand) in zip(points, first, strict=True):
+
+    def answers(x: Vector) -> Vector:
+        try:
+            demand = u.demand(x)
+        except UtilityError:  # for the law "demand"
+            demand = x
+        return np.concatenate([[u.value(x)], u.gradient(x), demand])
+
+    first = [answers(x.copy()) for x in points]
+    for x, before in zip(points, first, strict=True):
         argument = x.copy()
-        again = u.value(argument), u.gradient(argument), u.demand(argument)
-        if not (value == again[0] and same_bits(gradient, again[1]) and same_bits(demand, again[2])):
+        if not same_bits(before, answers(argument)):
             worst.count(f"other answers at {x} when asked again")
         if not same_bits(argument, x):
             worst.count(f"the argument {x} was changed to {argument}")
@@ -203,7 +212,14 @@ def demand(domain: Domain) -> Finding:
     for k, x in enumerate(domain.points(60, 7)):
         ridge = (0.0, 10 ** rng.uniform(-3, 3), 10 ** rng.uniform(-3, 3, u.goods))[k % 3]
         price = u.gradient(x) - ridge * x
-        got = u.demand(price, ridge)
+        try:
+            got = u.demand(price, ridge)
+        except UtilityError as error:
+            worst.see(float("inf"), f"at price {price} and ridge {ridge}: {error}")
+            continue
+        if not _is_vector(got, u.goods):
+            worst.see(float("inf"), f"at price {price} it is {got!r}, expected {u.goods} finite numbers")
+            continue
         off = u.gradient(got) - ridge * got - price
         size = (
             1.0
@@ -230,8 +246,9 @@ LAWS: Mapping[str, Callable[[Domain], Finding]] = {
 
 
 def check_utility(
-    utility: Utility,
+    utility: Utility | UserUtility,
     *,
+    goods: int | None = None,
     around: Vector | None = None,
     size: float = 10.0,
     without: Collection[str] = (),
@@ -240,7 +257,9 @@ def check_utility(
     """Put a utility through the laws.
 
     Args:
-        utility: the utility.
+        utility: the utility; or an instance of a class as scenario files name them, with value, gradient and
+            curvature.
+        goods: K, for such a class.
         around: middle of the allocations at which it is tried, shape (K,); by default 0.
         size: how far from there, in units of the good: up to three times this.
         without: laws that are not claimed and not checked.
@@ -248,12 +267,14 @@ def check_utility(
     Returns:
         One finding a law; if it is not even well formed, the others are not checked.
     Raises:
-        ValueError: for an unknown law in ``without``.
+        ValueError: for an unknown law in ``without``, or a class that lacks what it needs.
     """
     if unknown := set(without) - set(LAWS):
         raise ValueError(f"unknown laws {sorted(unknown)}; expected some of {list(LAWS)}")
-    middle = np.zeros(utility.goods) if around is None else np.asarray(around, dtype=np.float64)
-    domain = Domain(utility, middle, size, seed)
+    name = type(utility).__name__
+    checked = cast("Utility", utility) if goods is None else Custom(cast("UserUtility", utility), goods, name)
+    middle = np.zeros(checked.goods) if around is None else np.asarray(around, dtype=np.float64)
+    domain = Domain(checked, middle, size, seed)
     findings: list[Finding] = []
     for law, check in LAWS.items():
         malformed = bool(findings) and findings[0].broken
@@ -261,4 +282,4 @@ def check_utility(
             findings.append(Finding(law, None, 0, "it is not well formed" if malformed else "not claimed"))
         else:
             findings.append(check(domain))
-    return Report(f"{type(utility).__name__}, K = {utility.goods}, seed {seed}", tuple(findings))
+    return Report(f"{name}, K = {checked.goods}, seed {seed}", tuple(findings))

@@ -205,6 +205,31 @@ def test_a_mutant_breaks_its_law(utility):
     assert broken == BROKEN[utility]
 
 
+class Comfort:
+    """A class as scenario files name them: see docs/utilities.md."""
+
+    separable = True
+
+    def __init__(self, highest=2.3):
+        self.curvature = (0.3, highest)
+
+    def value(self, x):
+        return float(np.sum(-0.15 * x**2 - 0.5 * (np.sqrt(1 + 4 * x**2) - 1)))
+
+    def gradient(self, x):
+        return -0.3 * x - 2 * x / np.sqrt(1 + 4 * x**2)
+
+
+@pytest.mark.parametrize("goods", [1, 2])
+def test_a_class_as_scenarios_name_them_is_checked_with_the_demand_that_it_gets(goods):
+    check_utility(Comfort(), goods=goods).raise_if_broken()
+    report = check_utility(Comfort(2.2), goods=goods, size=1.0)
+    assert set(report.broken) == {"curvature", "demand"}
+    assert "CurvatureLeft" in report["demand"].reason or "curvature" in report["demand"].reason
+    with pytest.raises(ValueError, match="gradient"):
+        check_utility(object(), goods=goods)
+
+
 def test_what_is_not_well_formed_is_asked_no_more():
     report = check_utility(BoundsSwapped())
     assert len(report.unchecked) == 6
