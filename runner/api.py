@@ -7,12 +7,12 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from node.utilities import UtilityError
-from runner import directory, record
+from runner import directory, guarantee, record
 from runner.consensus import ConsensusResult, judge_consensus
 from runner.errors import RunFailed, UserError
 from runner.result import RunResult, judge
@@ -86,6 +86,7 @@ async def run_async(
     loaded = source if isinstance(source, LoadedScenario) else load_scenario(source, overrides, seed)
     if chosen.hosts is not None and not 1 <= chosen.hosts <= len(loaded.agents):
         raise UserError(f"hosts = {chosen.hosts}: expected 1 to {len(loaded.agents)}, the number of agents")
+    radius = guarantee.require(loaded, chosen.warn)
     run_id = directory.new_run_id(str(loaded.spec.name))
     run_dir = directory.create(chosen.out, run_id)
     broker = chosen.broker if chosen.broker is not None else loaded.spec.broker.url
@@ -104,6 +105,8 @@ async def run_async(
         # Whatever it was, it is raised again; the record says that the run did not end.
         directory.write_json(run_dir / "failed.json", {"error": str(error) or type(error).__name__})
         raise
+    if isinstance(result, RunResult):
+        result = replace(result, spectral_radius=radius)
     return await asyncio.to_thread(_finish, loaded, result, run_dir, chosen)
 
 

@@ -141,6 +141,10 @@ class Mechanism(Section):
     delta: float | None = Field(
         default=None, gt=0, description='a finite number > 0, with parameters = "explicit"'
     )
+    unguaranteed: bool = Field(
+        default=False,
+        description="true or false: whether agents play although no bound proves that play converges",
+    )
 
     @model_validator(mode="after")
     def _explicit(self) -> Mechanism:
@@ -198,9 +202,24 @@ AnyMechanism = Annotated[
 
 
 class Learning(Section):
-    """How agents form beliefs from what they heard."""
+    """How agents form beliefs from what they heard (docs/learning.md)."""
 
-    dynamics: Literal["cournot"] = Field(default="cournot", description='"cournot"')
+    dynamics: str = Field(
+        default="cournot",
+        pattern=r"^(cournot|k-period|exponential|fictitious|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
+        description='"cournot", "k-period", "exponential", "fictitious" or "module:Class"',
+    )
+    k: int | None = Field(
+        default=None, ge=1, description='a whole number >= 1 of rounds, with dynamics = "k-period"'
+    )
+
+    @model_validator(mode="after")
+    def _window(self) -> Learning:
+        if self.dynamics == "k-period" and self.k is None:
+            raise crossed("k", None, 'a whole number >= 1 of rounds, because learning.dynamics = "k-period"')
+        if self.dynamics != "k-period" and self.k is not None:
+            raise crossed("k", self.k, f'no such key, because learning.dynamics = "{self.dynamics}"')
+        return self
 
 
 class Synchrony(Section):
@@ -293,8 +312,8 @@ class Scenario(Section):
     def _mechanism_follows(cls, data: Any) -> Any:
         """Without a name the mechanism is that of the environment."""
         match data:
-            case {"environment": {"kind": "public-goods"}}:
+            case {"environment": {"kind": "private-goods" | "public-goods" | "consensus" as kind}}:
                 mechanism = data.get("mechanism", {})
                 if isinstance(mechanism, dict):
-                    return {**data, "mechanism": {"name": "public-goods", **mechanism}}
+                    return {**data, "mechanism": {"name": kind, **mechanism}}
         return data

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from node.part import Part
-from topologies import consensus, faults
+from topologies import consensus, custom, faults
 from topologies.catalog import find
 from topologies.errors import Invalid, Problem, ScenarioError, shown
 from topologies.families import CustomFamily
@@ -65,15 +65,20 @@ class LoadedScenario:
     def import_path(self) -> tuple[str, ...]:
         """Where else the agents must look for modules of the user's: in the folder of a scenario that names
         a class of its own."""
-        return (str(self.path.parent.resolve()),) if isinstance(self.spec.utilities, CustomFamily) else ()
+        return (str(self.path.parent.resolve()),) if self._own_classes() else ()
 
     @property
     def own_modules(self) -> tuple[Path, ...]:
         """The files beside the scenario that hold what it names ``module:Class``; of packages, none."""
-        if not isinstance(self.spec.utilities, CustomFamily):
-            return ()
-        module = self.path.parent / f"{self.spec.utilities.class_.partition(':')[0]}.py"
-        return (module,) if module.is_file() else ()
+        names = dict.fromkeys(name.partition(":")[0] for name in self._own_classes())
+        modules = (self.path.parent / f"{name}.py" for name in names)
+        return tuple(module for module in modules if module.is_file())
+
+    def _own_classes(self) -> tuple[str, ...]:
+        """What is named ``module:Class``."""
+        utilities, dynamics = self.spec.utilities, self.spec.learning.dynamics
+        own = (utilities.class_,) if isinstance(utilities, CustomFamily) else ()
+        return (*own, dynamics) if ":" in dynamics else own
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -84,7 +89,8 @@ class LoadedScenario:
         """The public rules that every agent is told alike; JSON-able.
 
         What is shared are the ``capacities`` of private goods, or the ``features`` of public ones.
-        ``xi`` and ``delta`` are there only with ``parameters = "explicit"``, ``max_rounds`` only if set.
+        ``xi`` and ``delta`` are there only with ``parameters = "explicit"``, ``max_rounds`` only if set,
+        ``unguaranteed`` only if true; ``learning`` is a name or, if it has a window, a table.
         """
         spec = self.spec
         if isinstance(spec.environment, ConsensusEnvironment) or isinstance(
@@ -100,13 +106,15 @@ class LoadedScenario:
             shared = {"capacities": list(environment.capacities)}
         explicit = {"xi": spec.mechanism.xi, "delta": spec.mechanism.delta}
         limit = {"max_rounds": spec.stopping.max_rounds}
+        window = {"dynamics": spec.learning.dynamics, "k": spec.learning.k}
         return {
             "mechanism": spec.mechanism.name,
             **shared,
             "eta": environment.eta,
             "parameters": spec.mechanism.parameters,
             **(explicit if spec.mechanism.parameters == "explicit" else {}),
-            "learning": spec.learning.dynamics,
+            **({"unguaranteed": True} if spec.mechanism.unguaranteed else {}),
+            "learning": window if spec.learning.k is not None else spec.learning.dynamics,
             "stopping": {
                 "rule": spec.stopping.rule,
                 "tolerance": spec.stopping.tolerance,
@@ -140,6 +148,9 @@ class LoadedScenario:
         drawn = {"environment"} if isinstance(spec.environment, ConsensusEnvironment) else set()
         plain = spec.model_dump(mode="json", exclude_none=True, exclude={"topology", "utilities", *drawn})
         edges = [[a, b] for a, b in self.graph.edges if self.directed or a < b]
+        if not plain["mechanism"].get("unguaranteed"):
+            # Runs recorded before there was such a key keep their hash.
+            plain["mechanism"].pop("unguaranteed", None)
         plain["topology"] = {"nodes": list(self.agents), "edges": edges, "directed": self.directed}
         if isinstance(spec.environment, ConsensusEnvironment):
             values = {agent: utility["value"] for agent, utility in self.utilities.items()}
@@ -194,6 +205,8 @@ def load_scenario(
             consensus.check_graph(spec, graph, directed)
             utilities = consensus.draw_values(spec.environment, tuple(graph), spec.seed)
         else:
+            if ":" in spec.learning.dynamics:
+                custom.check_dynamics(spec.learning.dynamics, path.parent)
             utilities = draw_utilities(spec.utilities, spec.environment, tuple(graph), spec.seed, path.parent)
     except ValidationError as error:
         raise ScenarioError.of(str(path), problems_of(error), origin) from None
@@ -233,20 +246,20 @@ def _line(text: str, message: str) -> str:
 def _check(spec: Scenario) -> None:
     if isinstance(spec.environment, ConsensusEnvironment) or isinstance(spec.mechanism, ConsensusMechanism):
         return consensus.check_rules(spec)
-    if spec.stopping.rule != "counters":
-        raise Invalid(
-            Problem(
-                "stopping.rule",
-                f"got {shown(spec.stopping.rule)}",
-                '"counters"; windows measure the spread of estimates of one thing, which allocations are not',
-            )
-        )
     if spec.mechanism.name != spec.environment.kind:
         raise Invalid(
             Problem(
                 "mechanism.name",
                 f"got {shown(spec.mechanism.name)}",
                 f'"{spec.environment.kind}", because environment.kind = "{spec.environment.kind}"',
+            )
+        )
+    if spec.stopping.rule != "counters":
+        raise Invalid(
+            Problem(
+                "stopping.rule",
+                f"got {shown(spec.stopping.rule)}",
+                '"counters"; windows measure the spread of estimates of one thing, which allocations are not',
             )
         )
     if isinstance(spec.environment, PublicEnvironment):
