@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from broker import codec
+from node.learning.dynamics import OWN
 from node.mechanisms.private_goods import PrivateGoods
 from node.testing import samples
 from node.testing.equilibrium import find_nash
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 Said = dict["AgentId", "Matrix"]
 
-# Two neighbours whose messages differ in shape, as on a tree.
-_SHAPES = {"n01": (4, 2), "n02": (3, 2)}
+# The own message and those of two neighbours, which differ in shape, as on a tree.
+_SHAPES = {OWN: (2, 2), "n01": (4, 2), "n02": (3, 2)}
 _BURN_IN = 7
 # How much of an old belief, or of the distance to the Nash message, may be left in the end. In 400 rounds an
 # average of everything, the slowest of the usual dynamics, keeps 7/407 of what it believed.
@@ -58,7 +59,7 @@ def _beliefs(learning: Learning, history: list[Said]) -> list[Said]:
 
 
 def well_formed(make: Callable[[], Learning], seed: int) -> Finding:
-    """A belief has a message for each neighbour heard, float64, finite, of the shape that was heard."""
+    """A belief has a message for each agent heard, float64, finite, of the shape that was heard."""
     worst, learning = Worst(), make()
     for k, said in enumerate(_draws(seed, _BURN_IN)):
         belief = learning.update(_copied(said))
@@ -68,7 +69,9 @@ def well_formed(make: Callable[[], Learning], seed: int) -> Finding:
         for j, message in belief.items():
             good = isinstance(message, np.ndarray) and message.dtype == np.float64
             if not good or message.shape != said[j].shape or not np.isfinite(message).all():
-                worst.count(f"round {k}: the belief about {j} is {message!r}, heard an array {said[j].shape}")
+                worst.count(
+                    f"round {k}: the belief about {j!r} is {message!r}, heard an array {said[j].shape}"
+                )
     return worst.finding("well formed", 0)
 
 
@@ -126,8 +129,29 @@ def adaptive(make: Callable[[], Learning], seed: int, rounds: int) -> Finding:
         belief = learning.update(_copied(constant))
     for j, before in first.items():
         left = float(np.abs(belief[j] - constant[j]).max()) / before
-        worst.see(left, f"{rounds} rounds after {j} changed its mind, {left:.3g} of the old belief is left")
+        worst.see(left, f"{rounds} rounds after {j!r} changed its mind, {left:.3g} of the old belief is left")
     return worst.finding("adaptive", _LEFT)
+
+
+def bounds_memory(make: Callable[[], Learning], seed: int, rounds: int) -> Finding:
+    """``spread`` bounds how far beliefs get from what an agent said last, if it says that ever after."""
+    worst, history = Worst(), _draws(seed, 2 * _BURN_IN)
+    for k in range(1, len(history) + 1):
+        learning = make()
+        for said in history[:k]:
+            learning.update(_copied(said))
+        spread = {j: learning.spread(j) for j in said}
+        for _ in range(min(rounds, 30)):
+            belief = learning.update(_copied(said))
+            for j, promised in spread.items():
+                off = float(np.abs(belief[j] - said[j]).max())
+                # 1e-9: averages are rounded, and some are kept as sums of many rounds.
+                excess = off - promised - 1e-9 * float(np.abs(said[j]).max())
+                worst.see(
+                    excess if promised >= 0 else float("inf"),
+                    f"round {k}: spread is {promised:.3g} for {j!r}, and a later belief is off by {off:.3g}",
+                )
+    return worst.finding("spread", 0)
 
 
 def restores(make: Callable[[], Learning], seed: int) -> Finding:
@@ -155,7 +179,9 @@ def converges(make: Callable[[], Learning], play: Instance, rounds: int) -> Find
     profile = play.opening()
     start = distance = float(np.abs(flat(profile) - flat(play.nash)).max())
     for _ in range(rounds):
-        said = {i: {j: profile[j].copy() for j in play.hears[i]} for i in play.agents}
+        said = {
+            i: {OWN: profile[i].copy(), **{j: profile[j].copy() for j in play.hears[i]}} for i in play.agents
+        }
         beliefs = {i: learnings[i].update(said[i]) for i in play.agents}
         profile = {
             i: play.contracts[i].best_response(play.contracts[i].view(beliefs[i])) for i in play.agents
@@ -182,6 +208,7 @@ LAWS = (
     "messages untouched",
     "within what was heard",
     "adaptive",
+    "spread",
     "snapshot and restore",
     "converges",
 )
@@ -228,6 +255,7 @@ def check_learning(
         "messages untouched": lambda: untouched(make, seed),
         "within what was heard": lambda: within_hull(make, seed),
         "adaptive": lambda: adaptive(make, seed, rounds),
+        "spread": lambda: bounds_memory(make, seed, rounds),
         "snapshot and restore": lambda: restores(make, seed),
         "converges": lambda: converges(make, play, rounds),
     }

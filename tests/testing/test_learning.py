@@ -5,39 +5,35 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from node.learning import Cournot
+from node.learning import Cournot, Exponential, Fictitious, KPeriod
+from node.learning.dynamics import OWN
 from node.testing import BrokenLaw, check_learning, samples
 
 
-class Average:
-    """m_n = beta(mean of the last ``window`` messages); of all of them for None. Written for these tests."""
-
-    def __init__(self, window=None):
-        self.window, self.past = window, []
-
-    def update(self, said):
-        self.past = [*self.past, {j: message.copy() for j, message in said.items()}]
-        if self.window is not None:
-            self.past = self.past[-self.window :]
-        return {j: np.mean([past[j] for past in self.past], axis=0) for j in said}
-
-    def state(self):
-        return tuple(self.past)
-
-    def restore(self, state):
-        self.past = list(state)
+@pytest.mark.parametrize(
+    "make",
+    [Cournot, lambda: KPeriod(1), lambda: KPeriod(3), lambda: KPeriod(10), Fictitious, Exponential],
+    ids=["cournot", "1-period", "3-period", "10-period", "fictitious", "exponential"],
+)
+def test_the_usual_dynamics_keep_all_laws(make):
+    report = check_learning(make)
+    report.raise_if_broken()
+    assert report.unchecked == ()
 
 
-class Exponential:
-    """(4.31): the mean of the newest message and of all before, halved again and again."""
+class Halving:
+    """The mean of the newest message and of all before, halved again and again: what mutants start from."""
 
     def __init__(self):
-        self.memory = {}
+        self.memory, self.newest = {}, {}
 
     def update(self, said):
-        belief = {j: (message + self.memory.get(j, message)) / 2 for j, message in said.items()}
-        self.memory = belief
-        return belief
+        self.newest = {j: message.copy() for j, message in said.items()}
+        self.memory = {j: (message + self.memory.get(j, message)) / 2 for j, message in said.items()}
+        return self.memory
+
+    def spread(self, agent):
+        return float(np.abs(self.memory[agent] - self.newest[agent]).max())
 
     def state(self):
         return self.memory
@@ -46,30 +42,22 @@ class Exponential:
         self.memory = dict(state)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [Cournot, lambda: Average(3), lambda: Average(10), Average, Exponential],
-    ids=["cournot", "3-period", "10-period", "fictitious", "exponential"],
-)
-def test_the_usual_dynamics_keep_all_laws(make):
-    report = check_learning(make)
-    report.raise_if_broken()
-    assert report.unchecked == ()
-
-
-class ForgetsANeighbour(Exponential):
+class ForgetsANeighbour(Halving):
     def update(self, said):
         belief = super().update(said)
         return {j: belief[j] for j in sorted(belief)[:1]}
 
 
-class Single(Exponential):
+class Single(Halving):
     def update(self, said):
         return {j: message.astype(np.float32) for j, message in super().update(said).items()}
 
 
 class SharesMemory(Cournot):
     """What was heard last belongs to the class."""
+
+    def spread(self, agent):
+        return 100.0
 
     last: dict = {}  # noqa: RUF012 - that is the mistake
 
@@ -81,7 +69,7 @@ class SharesMemory(Cournot):
         return belief
 
 
-class Dice(Exponential):
+class Dice(Halving):
     rng = np.random.default_rng()
 
     def update(self, said):
@@ -91,7 +79,7 @@ class Dice(Exponential):
         }
 
 
-class WritesIntoWhatItHears(Exponential):
+class WritesIntoWhatItHears(Halving):
     def update(self, said):
         belief = {j: message.copy() for j, message in super().update(said).items()}
         for message in said.values():
@@ -99,10 +87,11 @@ class WritesIntoWhatItHears(Exponential):
         return belief
 
 
-class Adds(Exponential):
+class Adds(Halving):
     """Keeps its memory in the very array that it was handed."""
 
     def update(self, said):
+        self.newest = {j: message.copy() for j, message in said.items()}
         for j, message in said.items():
             if j in self.memory:
                 self.memory[j] += message
@@ -116,7 +105,10 @@ class Adds(Exponential):
 
 
 class Extrapolates(Cournot):
-    """Believes that the last step is made once more."""
+    """Believes that a part of the last step is made once more."""
+
+    def spread(self, agent):
+        return 100.0
 
     def __init__(self):
         self.before = {}
@@ -133,26 +125,29 @@ class Extrapolates(Cournot):
         self.before = dict(state)
 
 
-class Stubborn(Exponential):
+class Stubborn(Halving):
     """Ever keeps a quarter of its first impression."""
 
     def __init__(self):
         self.memory = {}
 
     def update(self, said):
+        self.newest = {j: message.copy() for j, message in said.items()}
         for j, message in said.items():
             self.memory.setdefault(j, message.copy())
         return {j: 0.75 * message + 0.25 * self.memory[j] for j, message in said.items()}
 
 
-class Forgetful(Average):
-    """Its state leaves out the oldest round."""
-
-    def __init__(self):
-        super().__init__(4)
+class Forgetful(Halving):
+    """Its state leaves out the own message."""
 
     def state(self):
-        return tuple(self.past[1:])
+        return {j: message for j, message in self.memory.items() if j != OWN}
+
+
+class SaysItRemembersNothing(Halving):
+    def spread(self, agent):
+        return 0.0
 
 
 class NoState(Cournot):
@@ -169,6 +164,7 @@ BROKEN = {
     Adds: {"messages untouched"},
     Extrapolates: {"within what was heard"},
     Forgetful: {"snapshot and restore"},
+    SaysItRemembersNothing: {"spread"},
     NoState: {"snapshot and restore"},
     Stubborn: {"adaptive", "converges"},
 }
