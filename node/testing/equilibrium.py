@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from node.testing.instance import Instance, Profile
 
 # Rounds of best response before and instead of solving; beyond so many numbers a Jacobian is too dear.
-_FIRST, _LAST, _JACOBIAN = 50, 20_000, 1500
+_FIRST, _LAST, _JACOBIAN = 50, 5_000, 1500
 
 
 def residual(instance: Instance, profile: Profile) -> float:

@@ -7,6 +7,7 @@ A profile of messages is a pair (Y, Q): Y[i] is y_i and Q[i, r] is q_i^r, agent 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -42,6 +43,11 @@ class Table:
         """The exponent of Z_i^i, shape (N,)."""
         return np.ones(self.net.size) if self.printed else self.net.g
 
+    @cached_property
+    def _powers(self) -> tuple[Array, Array]:
+        """xi^e(i,r), shape (N, N, 1), and xi^g_i, shape (N, 1)."""
+        return (self.xi**self.net.e)[:, :, None], (self.xi**self.echo)[:, None]
+
     def zero(self) -> Profile:
         n = self.net.size
         return np.zeros((n, self.goods)), np.zeros((n, n, self.goods))
@@ -57,8 +63,8 @@ class Table:
     def decoded(self, Q: Array) -> tuple[Array, Array]:
         """(Z_i^i, S_i): Z_i^r = q_{n(i,r)}^r / xi^e(i,r), Z_i^i = q_{n(i,i)}^i / xi^g_i; both (N, K)."""
         n = self.net.size
-        Z = Q[self.net.hop, np.arange(n)] / (self.xi**self.net.e)[:, :, None]
-        own = Q[self.net.hop.diagonal(), np.arange(n)] / (self.xi**self.echo)[:, None]
+        Z = Q[self.net.hop, np.arange(n)] / self._powers[0]
+        own = Q[self.net.hop.diagonal(), np.arange(n)] / self._powers[1]
         Z[np.arange(n), np.arange(n)] = 0.0
         return own, Z.sum(axis=1)
 
@@ -83,11 +89,10 @@ class Table:
     def proxies(self, Y: Array, Q: Array, new: Array) -> Array:
         """The q part of everybody's best response, for new demands ``new``."""
         n = self.net.size
-        R = self.xi * Q[self.net.hop, np.arange(n)]  # q_i^r = xi q_{n(i,r)}^r
-        for i in range(n):
-            R[i, self.net.near[i]] = self.xi * Y[self.net.near[i]]
-            R[i, i] = self.xi * new[i]
-        return R
+        farther = Q[self.net.hop, np.arange(n)]  # q_{n(i,r)}^r
+        R = np.where(self.net.listens[:, :, None], Y[None], farther)
+        R[np.arange(n), np.arange(n)] = new
+        return self.xi * R
 
     def nash_of(self, Y: Array) -> Profile:
         """q_i^r = xi^d(i,r) y_r, q_i^i = xi y_i."""

@@ -42,6 +42,7 @@ class Net:
         self.near = [sorted(both.successors(i)) for i in range(n)]
         self.d = np.array([hops(self.near, i) for i in range(n)])
         assert np.isfinite(self.d).all(), "not strongly connected"
+        self.listens = self.d == 1
         self.hop = np.empty((n, n), dtype=int)
         for i in range(n):
             for r in range(n):
