@@ -8,9 +8,9 @@ once everybody holds it. An estimate of flow updating is the agent's own one, it
 average with the neighbours' that it says next is nearer, and on dense graphs ten per cent sooner.
 
 The specified figures are medians over the inputs ``numpy.random.default_rng(seed).uniform(0, 1, N)`` of as
-many seeds from 0 as ``SEEDS`` says: with these, what is not left to chance agrees to the round. Which messages
-were lost in them is not known. So where messages get lost the generators' median stands beside the interval
-in which 95 of 100 medians lie, over fresh draws of losses, by ``benchmarks.vectorised``.
+many seeds from 0 as ``SEEDS`` says: with these, what is not left to chance agrees to the round. Which
+messages were lost in them is not known. So where messages get lost the generators' median stands beside the
+interval in which 95 of 100 medians lie, over fresh draws of losses, by ``benchmarks.vectorised``.
 """
 
 from __future__ import annotations
