@@ -117,6 +117,7 @@ def run_virtual(
         world.run(limit)
         record(last=True)
     except AgentError as error:
+        record(last=True)  # what was measured until then is not lost
         raise RunFailed(str(error)) from error
     except Stalled as error:
         raise RunFailed(str(error)) from error

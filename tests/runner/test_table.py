@@ -74,7 +74,9 @@ def test_the_facts_stand_in_their_rows():
     assert line(text, "price") == "✓ price 2.0e-09 off relative to the multiplier 4"
     assert line(text, "sum of taxes") == "✓ sum of taxes 5.6e-07 2.5e-09 of the sum of |tax|"
     assert line(text, "welfare") == "✓ welfare 397.278398 2.5e-10 above the optimum, relative"
-    assert line(text, "contraction") == "✓ contraction bound 0.992717 a round"
+    assert line(text, "contraction") == (
+        "✓ contraction bound 0.992717 a round, maximum norm over all messages"
+    )
     assert line(text, "observed") == "✓ observed rate 0.9358 a round"
     assert "dropped" not in text
     assert "record:" not in text
