@@ -39,16 +39,16 @@ class Saved:
         round: the round in which the snapshot's words are said; the log starts there.
         snapshot: packed, for ``protocol(resume=...)``; None: a fresh start, in round 0.
         previous: the packed words of the round before, or None.
-        telemetry: what was measured until then and may not be on file yet (``Telemetry.state``), or None.
         log: the payloads heard in each round since, one tuple a round.
+        telemetry: what had been measured and may not be recorded yet (``Telemetry.state``), or None.
     """
 
     epoch: int = 0
     round: int = 0
     snapshot: bytes | None = None
     previous: bytes | None = None
-    telemetry: bytes | None = None
     log: list[tuple[bytes, ...]] = field(default_factory=list)
+    telemetry: bytes | None = None
 
 
 class Store(Protocol):
@@ -159,7 +159,7 @@ class DiskStore:
                 (bytes() | None) as previous,
                 (bytes() | None) as telemetry,
             ):
-                return Saved(epoch, round_, snapshot, previous, telemetry)
+                return Saved(epoch, round_, snapshot, previous, telemetry=telemetry)
             case _:
                 return None
 
