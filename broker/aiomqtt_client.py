@@ -13,11 +13,11 @@ import contextlib
 import logging
 import math
 import socket
-import ssl
 from typing import TYPE_CHECKING, Any
 
 import aiomqtt
 
+from broker import tls
 from broker.transport import (
     WRITE_LIMIT,
     BrokerRefused,
@@ -61,7 +61,12 @@ class AiomqttTransport(Transport):
         except aiomqtt.exceptions.MqttConnectError as error:
             raise BrokerRefused(f"{self.address}, user {self.address.user!r}: {error}") from None
         except aiomqtt.MqttError as error:
-            raise BrokerUnreachable(f"{self.address}: {error} (within {timeout:g} s)") from None
+            # aiomqtt hides what it is about behind its own error.
+            cause = error.__context__ or error
+            bad = tls.explained(cause, self.address) if self.address.tls else None
+            hangs_up = isinstance(cause, ConnectionResetError) or "before CONNACK" in str(error)
+            hint = tls.HANGS_UP if self.address.tls and hangs_up else ""
+            raise bad or BrokerUnreachable(f"{self.address}: {error} (within {timeout:g} s){hint}") from None
         finally:
             if self._client is None:
                 await client.cut()
@@ -166,7 +171,7 @@ class _Client(aiomqtt.Client):
             clean_session=True,
             timeout=timeout,
             keepalive=KEEPALIVE,
-            tls_context=ssl.create_default_context() if address.tls else None,
+            tls_context=tls.context(address) if address.tls else None,
             socket_options=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
             queue_type=self._inbox(owner.on_message),
             logger=_QUIET,

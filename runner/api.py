@@ -9,13 +9,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from broker.transport import parse_url
 from runner import directory, record
 from runner.consensus import ConsensusResult, judge_consensus
 from runner.errors import UserError
 from runner.result import RunResult, judge
 from topologies import LoadedScenario, load_scenario
+
+if TYPE_CHECKING:
+    from broker.transport import Address
 
 Watch = Callable[[str, dict[str, Any]], None]
 Warn = Callable[[str], None]
@@ -29,6 +33,8 @@ class Options:
     Attributes:
         out: the run's directory, which must not exist; None: ``runs/<run id>``.
         broker: URL of the broker to use; None: what the scenario says, else the embedded one.
+        ca, cert, key: PEM files for a broker over TLS: the authority of its certificate, a client certificate
+            and its private key; None: what the scenario says.
         hosts: processes that carry the agents between them; None: one per agent.
         virtual: run in this process, over the virtual network, in virtual time.
         plot: draw the convergence plot, if the scenario wants one and matplotlib is there.
@@ -38,6 +44,9 @@ class Options:
 
     out: Path | None = None
     broker: str | None = None
+    ca: str | Path | None = None
+    cert: str | Path | None = None
+    key: str | Path | None = None
     hosts: int | None = None
     virtual: bool = False
     plot: bool = True
@@ -85,9 +94,9 @@ async def run_async(
     loaded = source if isinstance(source, LoadedScenario) else load_scenario(source, overrides, seed)
     if chosen.hosts is not None and not 1 <= chosen.hosts <= len(loaded.agents):
         raise UserError(f"hosts = {chosen.hosts}: expected 1 to {len(loaded.agents)}, the number of agents")
+    broker = broker_of(loaded, chosen)
     run_id = directory.new_run_id(str(loaded.spec.name))
     run_dir = directory.create(chosen.out, run_id)
-    broker = chosen.broker if chosen.broker is not None else loaded.spec.broker.url
     directory.describe(
         run_dir,
         loaded,
@@ -106,8 +115,35 @@ async def run_async(
     return await asyncio.to_thread(_finish, loaded, result, run_dir, chosen)
 
 
+def broker_of(loaded: LoadedScenario, chosen: Options) -> Address | None:
+    """The broker that is asked for, by the options before the scenario; None: the embedded one.
+
+    Raises:
+        UserError: if it is no URL, or asks for a certificate and not for TLS.
+    """
+    spec = loaded.spec.broker
+    url = chosen.broker if chosen.broker is not None else spec.url
+    # Options are relative to where the user stands, a scenario's paths to the scenario.
+    folder = loaded.path.parent
+    files: dict[str, str | None] = {}
+    for name in ("ca", "cert", "key"):
+        option, written = getattr(chosen, name), getattr(spec, name)
+        files[name] = str(option) if option is not None else str(folder / written) if written else None
+    if url is None:
+        for name, path in files.items():
+            if path is not None:
+                raise UserError(
+                    f"{name} = {path}: the embedded broker speaks no TLS; expected a broker's URL"
+                )
+        return None
+    try:
+        return parse_url(url, ca=files["ca"], cert=files["cert"], key=files["key"])
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
 async def _play(
-    loaded: LoadedScenario, run_id: str, run_dir: Path, broker: str | None, chosen: Options
+    loaded: LoadedScenario, run_id: str, run_dir: Path, broker: Address | None, chosen: Options
 ) -> Result:
     parts = loaded.parts(run_id)
     if chosen.virtual:

@@ -59,7 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     _scenario_arguments(run)
     run.add_argument("--out", type=Path, metavar="DIR", help="run directory (default: runs/<run id>)")
     run.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
-    run.add_argument("--broker", metavar="URL", help="use this broker: mqtt://[USER:PASSWORD@]HOST[:PORT]")
+    run.add_argument(
+        "--broker",
+        metavar="URL",
+        help="use this broker: mqtt://[USER:PASSWORD@]HOST[:PORT], mqtts:// for TLS",
+    )
+    _tls_arguments(run)
     run.add_argument("--hosts", type=int, metavar="H", help="H processes that carry the agents between them")
     run.add_argument("--virtual", action="store_true", help="one process, virtual network, virtual time")
     run.add_argument("--agents", action="store_true", help="also print every agent's allocation, price, tax")
@@ -110,6 +115,14 @@ def _scenario_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="S", help="take the place of the scenario's seed")
 
 
+def _tls_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--ca", metavar="FILE", help="PEM: whom the certificate of a TLS broker must be signed by"
+    )
+    parser.add_argument("--cert", metavar="FILE", help="PEM: a client certificate to show to a TLS broker")
+    parser.add_argument("--key", metavar="FILE", help="PEM: the private key of --cert")
+
+
 def _load(arguments: argparse.Namespace) -> Any:
     from topologies import ScenarioError, load_scenario
 
@@ -149,6 +162,9 @@ def _run(arguments: argparse.Namespace) -> int:
                 loaded,
                 out=arguments.out,
                 broker=arguments.broker,
+                ca=arguments.ca,
+                cert=arguments.cert,
+                key=arguments.key,
                 hosts=arguments.hosts,
                 virtual=arguments.virtual,
                 watch=progress.update,

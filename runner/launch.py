@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from broker import access, topics
 from broker.embedded import EmbeddedBroker, PortInUse
 from broker.mqtt import make_transport
-from broker.transport import Address, BrokerError, parse_url
+from broker.transport import BrokerError
 from node.host import PROTOCOL
 from runner.errors import RunFailed, UserError
 from runner.hosts import Hosts, Message, distribute
@@ -25,6 +25,7 @@ from runner.scribe import Scribe
 from runner.supervisor import Supervisor
 
 if TYPE_CHECKING:
+    from broker.transport import Address
     from node.part import Part
     from runner.chaos import Chaos
     from topologies import LoadedScenario
@@ -45,7 +46,7 @@ class Settings:
 
     Attributes:
         hosts: number of processes; None: one per agent.
-        broker: URL of a broker to use; None starts the embedded one.
+        broker: a broker to use, with the one user that it is used as; None starts the embedded one.
         directory: the run's directory.
         watch: called with (agent, progress).
         warn: called with what the user should know and the run survives.
@@ -55,7 +56,7 @@ class Settings:
     """
 
     hosts: int | None
-    broker: str | None
+    broker: Address | None
     directory: Path
     watch: Watch
     warn: Warn
@@ -163,6 +164,12 @@ async def run_processes(
     shares = distribute(loaded.agents, settings.hosts or len(loaded.agents))
     shared = spec.connections == "host"
     grants = _grants(run, parts, shares, shared)
+    if settings.broker is not None:
+        try:
+            # Before there is any process of an agent.
+            await _probe(settings.broker, spec.client, run)
+        except BrokerError as error:
+            raise UserError(str(error)) from None
     async with AsyncExitStack() as stack:
         stores = _stores(stack, loaded)
         chaos = _chaos(loaded, settings, shares, stores)
@@ -178,7 +185,7 @@ async def run_processes(
         # The fork server imports while the broker starts.
         starting = asyncio.create_task(hosts.start(), name="hosts")
         stack.push_async_callback(asyncio.wait, {starting})  # what was begun must be whole to be closed
-        address, own = await _broker(stack, settings, loaded, grants, launched, run, chaos)
+        address, own = await _broker(stack, settings, loaded, grants, launched, chaos)
         await asyncio.shield(starting)
         if not own:
             stack.push_async_callback(_clean_up, address, spec.client, loaded.agents, run, settings.warn)
@@ -190,9 +197,7 @@ async def run_processes(
                 "directory": str(settings.directory),
                 "client": spec.client,
                 **recorder,
-                "host": address.host,
-                "port": address.port,
-                "tls": address.tls,
+                "place": address.place(),
                 "agents": list(loaded.agents),
             }
             scribe = Scribe(config, settings.warn)
@@ -215,7 +220,7 @@ async def run_processes(
                 "run": run,
                 "client": spec.client,
                 "protocol": settings.protocol,
-                "broker": {"host": via.host, "port": via.port, "tls": via.tls},
+                "broker": via.place(),
                 "shared": _access(grants[f"host-{host}"], address, own) if shared else None,
                 "agents": agents,
                 "stores": {agent: str(stores[agent]) for agent in shares[host] if agent in stores},
@@ -287,18 +292,12 @@ async def _broker(
     loaded: LoadedScenario,
     grants: Mapping[str, access.Grant],
     launched: Launched,
-    run: str,
     chaos: Chaos | None,
 ) -> tuple[Address, bool]:
     """The broker's address, and whether it is our own."""
     spec = loaded.spec.broker
     if settings.broker is not None:
-        try:
-            address = parse_url(settings.broker)
-            await _probe(address, spec.client, run)
-        except (ValueError, BrokerError) as error:
-            raise UserError(str(error)) from None
-        return address, False
+        return settings.broker, False
     broker = EmbeddedBroker(list(grants.values()), server=spec.server, port=spec.port)
     try:
         await stack.enter_async_context(broker)

@@ -2,7 +2,7 @@
 
 It may read everything and publish nothing, and no agent waits for it. One JSON line on stdin configures it:
 
-    {"run", "directory", "client", "client_id", "host", "port", "user", "password", "tls", "agents"}
+    {"run", "directory", "client", "client_id", "user", "password", "place", "agents"}
 
 It answers in JSON lines on stdout:
 
@@ -59,7 +59,8 @@ class Config:
         directory: the run's directory; it must exist.
         client: name of the MQTT client, for ``broker.mqtt.make_transport``.
         client_id: MQTT client id.
-        host, port, user, password, tls: as in ``broker.transport.Address``.
+        user, password: as in ``broker.transport.Address``.
+        place: where the broker is, an ``Address.place``.
         agents: ids of all agents of the run.
     """
 
@@ -67,11 +68,9 @@ class Config:
     directory: str
     client: str
     client_id: str
-    host: str
-    port: int
     user: str | None
     password: str | None
-    tls: bool
+    place: Mapping[str, Any]
     agents: tuple[str, ...]
 
     @classmethod
@@ -144,7 +143,7 @@ class _Session:
         self.ending: str | None = None  # why: complete, stop, terminated, lost, failed
         self.error: str | None = None
         self.filter = topics.all_telemetry(config.run)
-        address = Address(config.host, config.port, config.user, config.password, config.tls)
+        address = Address.at(config.place, config.user, config.password)
         self.transport = make(config.client, address, config.client_id, self.recorder.receive, self._lost)
 
     def end(self, why: str, error: str | None = None) -> None:
