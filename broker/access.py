@@ -12,7 +12,7 @@ import base64
 import hashlib
 import json
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from broker import topics
@@ -105,6 +105,22 @@ def host_grant(run: str, name: str, seats: Iterable[Seat]) -> Grant:
 def recorder_grant(run: str) -> Grant:
     """What a recorder may do: hear every topic of the run and say nothing."""
     return Grant("recorder", new_password(), (), (topics.everything_of(run),))
+
+
+def reporting(grant: Grant, run: str, agents: Iterable[str]) -> Grant:
+    """The same grant, of these agents or their host, where results travel over the broker, too.
+
+    Under a runner they do not: it asks its processes. A result says what an agent gets and pays, so of the
+    others only a judge may hear it.
+    """
+    results = (topics.result(run, agent) for agent in agents)
+    return replace(grant, publish=(*grant.publish, *results))
+
+
+def judge_grant(run: str) -> Grant:
+    """What a judge may do: hear who is there, how far they are and what came of it, and say nothing."""
+    heard = (topics.all_results(run), topics.all_status(run), topics.all_telemetry(run))
+    return Grant("judge", new_password(), (), heard)
 
 
 def new_password() -> str:
