@@ -112,7 +112,7 @@ async def run_async(
         # Whatever it was, it is raised again; the record says that the run did not end.
         directory.write_json(run_dir / "failed.json", {"error": str(error) or type(error).__name__})
         raise
-    return await asyncio.to_thread(_finish, loaded, result, run_dir, chosen)
+    return await asyncio.to_thread(finish, loaded, result, run_dir, chosen)
 
 
 def broker_of(loaded: LoadedScenario, chosen: Options) -> Address | None:
@@ -170,21 +170,25 @@ async def _play(
             await asyncio.wait({playing})
             playing.exception()
             raise
-        return _judge(loaded, run_id, "virtual", reports, seconds, None, str(run_dir))
+        return judged(loaded, run_id, "virtual", reports, seconds, None, str(run_dir))
     from runner.launch import Settings, run_processes
 
     settings = Settings(chosen.hosts, broker, run_dir, chosen.watch, chosen.warn)
     reports, seconds, launched_at = await run_processes(loaded, parts, run_id, settings)
-    return _judge(loaded, run_id, "processes", reports, seconds, launched_at, str(run_dir))
+    return judged(loaded, run_id, "processes", reports, seconds, launched_at, str(run_dir))
 
 
-def _judge(loaded: LoadedScenario, *facts: Any) -> Result:
+def judged(loaded: LoadedScenario, *facts: Any) -> Result:
+    """Hold what the agents report against what somebody who knows everything would say.
+
+    Args: as ``runner.facts.gather``.
+    """
     if loaded.contract()["mechanism"] == "consensus":
         return judge_consensus(loaded, *facts)
     return judge(loaded, *facts)
 
 
-def _finish(loaded: LoadedScenario, result: Result, run_dir: Path, chosen: Options) -> Result:
+def finish(loaded: LoadedScenario, result: Result, run_dir: Path, chosen: Options) -> Result:
     """Judge and draw what was recorded; the result stands whether or not there is a record."""
     if loaded.spec.record.every:
         from runner import plot

@@ -22,6 +22,7 @@ from node.host import PROTOCOL
 from runner.errors import RunFailed, UserError
 from runner.hosts import Hosts, Message, distribute
 from runner.scribe import Scribe
+from runner.start import start_message
 from runner.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -207,37 +208,29 @@ async def run_processes(
         # the broker.
         stack.push_async_callback(hosts.close)
 
-        def start_message(host: int, life: int) -> Message:
-            agents = [
-                {
-                    "part": parts[agent].as_dict(),
-                    **({} if shared else {"access": _access(grants[agent], address, own)}),
-                }
-                for agent in shares[host]
-            ]
-            return {
-                "type": "start",
-                "run": run,
-                "client": spec.client,
-                "protocol": settings.protocol,
-                "broker": via.place(),
-                "shared": _access(grants[f"host-{host}"], address, own) if shared else None,
-                "agents": agents,
-                "stores": {agent: str(stores[agent]) for agent in shares[host] if agent in stores},
-                "sync": recovery.durable == "round",
-                "life": life,
-                "released": launched.outcome.done(),
-                "patient": recovery.restart,  # whoever comes back may find the broker dead as well
-            }
+        def message_for(host: int, life: int) -> Message:
+            share = shares[host]
+            message = start_message(
+                [parts[agent] for agent in share],
+                via.place(),
+                client=spec.client,
+                protocol=settings.protocol,
+                access=None if shared else {i: _access(grants[i], address, own) for i in share},
+                shared=_access(grants[f"host-{host}"], address, own) if shared else None,
+                stores={agent: str(directory) for agent, directory in stores.items()},
+                sync=recovery.durable == "round",
+                patient=recovery.restart,  # whoever comes back may find the broker dead as well
+            )
+            return {**message, "life": life, "released": launched.outcome.done()}
 
         recovery = loaded.spec.recovery
         if recovery.restart:
             before = chaos.before_revival if chaos else None
-            supervisor = Supervisor(hosts, start_message, settings.warn, partial(_ended, launched), before)
+            supervisor = Supervisor(hosts, message_for, settings.warn, partial(_ended, launched), before)
             stack.push_async_callback(supervisor.close)
             launched.revive = supervisor.revive
         for host in range(len(shares)):
-            hosts.send(host, start_message(host, 0))
+            hosts.send(host, message_for(host, 0))
         if chaos:
             chaos.begin(stack, hosts)
         await _outcome(launched, settings.stall_timeout + (chaos.standstill() if chaos else 0.0))
