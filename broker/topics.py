@@ -4,7 +4,7 @@
 <run>/<src>/to/<dst>       what src says to dst alone
 <run>/<src>/status         retained: up, done; down by last will
 <run>/<src>/telemetry      batches of measurements for whoever records
-<run>/<src>/result         retained: what came of it, where no runner asks for it
+<run>/<src>/report         where no runner asks: how far it is and, retained, what came of it
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 # One level of a topic. Nothing that MQTT (/ + #) or NATS (. > * and blanks) gives a meaning to.
 LEVEL = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
-SAY, TO, STATUS, TELEMETRY, RESULT = "say", "to", "status", "telemetry", "result"
+SAY, TO, STATUS, TELEMETRY, REPORT = "say", "to", "status", "telemetry", "report"
 
 
 class BadTopic(ValueError):
@@ -29,7 +29,7 @@ class Topic:
     Attributes:
         run: the run's id.
         src: the agent that publishes here.
-        channel: ``say``, ``to``, ``status``, ``telemetry`` or ``result``.
+        channel: ``say``, ``to``, ``status``, ``telemetry`` or ``report``.
         dst: the only reader of a ``to`` topic; None on every other channel.
     """
 
@@ -50,7 +50,7 @@ class Topic:
             BadTopic: if ``text`` is not one of the five forms above.
         """
         match text.split("/"):
-            case [run, src, ("say" | "status" | "telemetry" | "result") as channel]:
+            case [run, src, ("say" | "status" | "telemetry" | "report") as channel]:
                 levels, topic = [run, src], cls(run, src, channel)
             case [run, src, "to", dst]:
                 levels, topic = [run, src, dst], cls(run, src, TO, dst)
@@ -81,9 +81,9 @@ def telemetry(run: str, src: str) -> str:
     return f"{run}/{src}/{TELEMETRY}"
 
 
-def result(run: str, src: str) -> str:
-    """Where ``src`` keeps its retained result."""
-    return f"{run}/{src}/{RESULT}"
+def report(run: str, src: str) -> str:
+    """Where ``src`` reports how far it is and keeps its retained result."""
+    return f"{run}/{src}/{REPORT}"
 
 
 def everything_of(run: str) -> str:
@@ -101,6 +101,6 @@ def all_status(run: str) -> str:
     return f"{run}/+/{STATUS}"
 
 
-def all_results(run: str) -> str:
-    """The filter for the result of every agent of a run."""
-    return f"{run}/+/{RESULT}"
+def all_reports(run: str) -> str:
+    """The filter for the reports of every agent of a run."""
+    return f"{run}/+/{REPORT}"

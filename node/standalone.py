@@ -1,10 +1,10 @@
 """``python -m node --part FILE``: the agents of one process without a runner, as in a container.
 
 FILE holds what a runner would say first, a ``start`` message (see ``node.host.Host``), and is all that the
-process is told. What came of each agent is published, retained, on ``<run>/<agent>/result``, where only a
-judge reads, and printed as a line of JSON. Nobody tells the process when to stop: it leaves when its agents
-have left, or with ``--stay`` waits for SIGTERM, so that a neighbour that was killed and lost its memory
-still finds somebody to start again with.
+process is told. How far each agent is and, retained, what came of it is published on
+``<run>/<agent>/report``, where only a judge reads; results are also printed, a line of JSON each. Nobody
+tells the process when to stop: it leaves when its agents have left, or with ``--stay`` waits for SIGTERM, so
+that a neighbour that was killed and lost its memory still finds somebody to start again with.
 
 Exit codes: 0: every agent has its result; 1: something failed, or SIGTERM came first; 2: FILE or a
 certificate cannot be used, or the broker refuses the user. Errors are one line on standard error.
@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +31,8 @@ from node.errors import AgentError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Publishing is at most once, and a broker may have forgotten: results are said again this often.
-REPEAT = 2.0
+# Publishing is at most once, and a broker may have forgotten: reports are made again this often.
+REPEAT = 3.0
 ALIVE_EVERY = 2.0
 _KEYS = {"run", "client", "protocol", "broker", "shared", "agents"}
 
@@ -101,7 +103,8 @@ class Standalone:
 
     def __init__(self, start: dict[str, Any], alive: Path | None, *, stay: bool, quiet: bool) -> None:
         self._start, self._alive, self._stay, self._quiet = start, alive, stay, quiet
-        self._reports: dict[str, bytes] = {}
+        self._results: dict[str, bytes] = {}
+        self._news = asyncio.Event()
         self._stopped = asyncio.Event()
 
     async def play(self) -> int:
@@ -122,7 +125,7 @@ class Standalone:
             _touch(self._alive)
         playing = asyncio.create_task(self._host.play(), name="play")
         stopped = asyncio.create_task(self._stopped.wait(), name="stopped")
-        others = [stopped, asyncio.create_task(self._repeat(), name="repeat")]
+        others = [stopped, asyncio.create_task(self._report(), name="report")]
         if self._alive is not None:
             others.append(asyncio.create_task(_keep_touching(self._alive), name="alive"))
         try:
@@ -137,7 +140,7 @@ class Standalone:
             for task in (playing, *others):
                 task.cancel()
             await asyncio.gather(playing, *others, return_exceptions=True)
-        missing = [agent for agent in self._host.outlets if agent not in self._reports]
+        missing = [agent for agent in self._host.outlets if agent not in self._results]
         if missing:
             return _say(f"ended by a signal before {', '.join(missing[:5])} had a result", 1)
         return 0
@@ -150,24 +153,32 @@ class Standalone:
         # The last row is in: whoever records need not wait for the end of this process.
         for batch in agent.telemetry.take(last=True):
             connection.publish(agent.telemetry.topic, batch)
-        self._reports[agent.id] = report.pack(message)
+        self._results[agent.id] = report.pack(report.RESULT, message)
+        self._news.set()
         if not self._quiet:
             sys.stdout.write(json.dumps(message) + "\n")
             sys.stdout.flush()
 
-    async def _repeat(self) -> None:
-        """Publish every result, and again; let the host leave once all have been handed to the broker."""
-        said: set[str] = set()
+    async def _report(self) -> None:
+        """Report now and then, and at once when there is a result; let the host leave once all are out."""
+        run, said, due = self._start["run"], set[str](), 0.0
         while True:
-            for agent, packed in self._reports.items():
-                _, connection = self._host.outlets[agent]
-                if connection.is_open:
-                    connection.publish(topics.result(self._start["run"], agent), packed, retain=True)
-                    said.add(agent)
+            self._news.clear()
+            if again := time.monotonic() >= due:
+                due = time.monotonic() + REPEAT
+            for agent, connection in self._host.outlets.values():
+                result, topic = self._results.get(agent.id), topics.report(run, agent.id)
+                if not connection.is_open:
+                    continue
+                if result is not None and (again or agent.id not in said):
+                    connection.publish(topic, result, retain=True)
+                    said.add(agent.id)
+                elif result is None and again:
+                    connection.publish(topic, report.pack(report.PROGRESS, host.progress(agent)))
             if not self._stay and len(said) == len(self._host.outlets):
                 self._host.released = True
-            # Until the first time nobody is to wait for it.
-            await asyncio.sleep(REPEAT if len(said) == len(self._host.outlets) else host.BEAT)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), due - time.monotonic())
 
     async def _tell_failure(self, error: Exception) -> None:
         """Publish that this process cannot go on; the connection that its agents had is closed by now."""
@@ -182,9 +193,8 @@ class Standalone:
         except BrokerError:
             return  # the same broker may be what failed; standard error still tells
         text = str(error) or type(error).__name__
-        transport.publish(
-            topics.result(self._start["run"], name), report.pack_failure(name, text), retain=True
-        )
+        failure = report.pack(report.FAILED, {"error": text[:2000]})
+        transport.publish(topics.report(self._start["run"], name), failure, retain=True)
         await transport.close()
 
 

@@ -91,7 +91,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     record.add_argument("--ready", type=Path, metavar="FILE", help="made once everything is heard")
     record.add_argument(
-        "--patience", type=float, metavar="S", help="give up after S seconds without news (default: 60)"
+        "--patience",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="give up after S seconds without any progress (default: 60)",
     )
     record.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     record.add_argument("--agents", action="store_true", help="also print what every agent gets and pays")

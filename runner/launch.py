@@ -137,16 +137,19 @@ class Launched:
 
     def stuck(self) -> str:
         """Who waits for whom, in words."""
-        waiting = {
-            agent: info["waiting_for"] for agent, info in self.progress.items() if info.get("waiting_for")
-        }
-        if not self.progress:
-            return "no agent has been heard of"
-        # The agent furthest behind is the likeliest cause; what it waits for is the likeliest place.
-        agent = min(waiting or self.progress, key=lambda a: (self.progress[a]["round"], a))
-        info = self.progress[agent]
-        awaited = ", ".join(waiting.get(agent, ())) or "nobody"
-        return f"agent {agent} ({info['state']}, round {info['round']}) waits for {awaited}"
+        return who_waits(self.progress)
+
+
+def who_waits(progress: Mapping[str, Mapping[str, Any]]) -> str:
+    """Who waits for whom, in words, from where every agent stands."""
+    waiting = {agent: info["waiting_for"] for agent, info in progress.items() if info.get("waiting_for")}
+    if not progress:
+        return "no agent has been heard of"
+    # The agent furthest behind is the likeliest cause; what it waits for is the likeliest place.
+    agent = min(waiting or progress, key=lambda a: (progress[a]["round"], a))
+    info = progress[agent]
+    awaited = ", ".join(waiting.get(agent, ())) or "nobody"
+    return f"agent {agent} ({info['state']}, round {info['round']}) waits for {awaited}"
 
 
 async def run_processes(

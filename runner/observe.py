@@ -20,6 +20,7 @@ from broker.transport import Address, BrokerError
 from node.connection import Connection
 from runner import api, directory
 from runner.errors import RunFailed, UserError
+from runner.launch import STALL_TIMEOUT
 from runner.scribe import Scribe
 from runner.watch import Watch
 
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from topologies import LoadedScenario
-
-# Without any news for so long the run is given up.
-PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +80,14 @@ class Options:
         out: the run's directory, which must not exist; None: ``<runs>/<run id>``, or with a number behind.
         runs: where run directories are made.
         ready: a file to be made once everything is heard, for a health check; None makes none.
-        patience: seconds without news after which the run is given up; None: ``PATIENCE`` if rounds are
-            recorded, else never, since between the start and the results nothing is heard.
+        patience: seconds without any progress after which the run is given up.
         watch, warn: as in ``runner.api.Options``.
     """
 
     out: Path | None = None
     runs: Path = Path("runs")
     ready: Path | None = None
-    patience: float | None = None
+    patience: float = STALL_TIMEOUT
     watch: Callable[[str, dict[str, Any]], None] = lambda agent, progress: None
     warn: Callable[[str], None] = lambda text: None
 
@@ -132,7 +129,7 @@ async def _hear(
 ) -> tuple[dict[str, dict[str, Any]], float]:
     """The report of every agent, and the seconds from being ready to the last one."""
     ended = asyncio.Event()
-    watch = Watch(loaded.parts(access.run), options.watch, ended.set)
+    watch = Watch(loaded.parts(access.run), options.watch, options.warn, ended.set)
     async with AsyncExitStack() as stack:
         if loaded.spec.record.every:
             config = {
@@ -150,9 +147,7 @@ async def _hear(
         connection = Connection(access.client, address, access.judge["client_id"], watch.receive)
         stack.push_async_callback(connection.close)
         opened = asyncio.Event()
-        heard = [topics.all_results(access.run), topics.all_status(access.run)]
-        if scribe is not None:
-            heard.append(topics.all_telemetry(access.run))
+        heard = [topics.all_reports(access.run), topics.all_status(access.run)]
         keeping = asyncio.create_task(connection.keep(heard, opened.set), name="judge")
         stack.push_async_callback(_cancelled, keeping)
         opening = asyncio.create_task(opened.wait(), name="opened")
@@ -168,11 +163,8 @@ async def _hear(
             except OSError as error:
                 raise UserError(f"ready file {options.ready}: {error.strerror}") from None
         since = watch.moved = time.monotonic()
-        patience = options.patience
-        if patience is None and scribe is not None:
-            patience = PATIENCE
         try:
-            await _until(ended, keeping, watch, patience)
+            await _until(ended, keeping, watch, options.patience)
         except asyncio.CancelledError:
             if words := watch.dead():
                 # Whoever ends us may do so because of that.
@@ -187,9 +179,7 @@ async def _hear(
     return {agent: watch.reports[agent] for agent in loaded.agents}, seconds
 
 
-async def _until(
-    ended: asyncio.Event, keeping: asyncio.Task[None], watch: Watch, patience: float | None
-) -> None:
+async def _until(ended: asyncio.Event, keeping: asyncio.Task[None], watch: Watch, patience: float) -> None:
     """Wait until the run has ended.
 
     Raises:
@@ -201,8 +191,8 @@ async def _until(
             await asyncio.wait({ending, keeping}, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
             if keeping.done():
                 raise RunFailed(f"the judge lost the broker: {keeping.exception()}")
-            if patience is not None and time.monotonic() - watch.moved > patience:
-                raise RunFailed(f"no news for {patience:g} s: {watch.missing_words()}")
+            if time.monotonic() - watch.moved > patience:
+                raise RunFailed(f"no progress for {patience:g} s: {watch.stuck()}")
     finally:
         await _cancelled(ending)
 

@@ -130,7 +130,9 @@ class Deployment:
             secrets = folder / "secrets"
             secrets.mkdir()
             for mount in self.document["services"][service].get("secrets", ()):
-                source, target = (mount, mount) if isinstance(mount, str) else (mount["source"], mount["target"])
+                source, target = (
+                    (mount, mount) if isinstance(mount, str) else (mount["source"], mount["target"])
+                )
                 file = self.project.out / self.document["secrets"][source]["file"]
                 (secrets / target).write_text(self.rewritten(service, file.read_text()))
                 (secrets / target).chmod(file.stat().st_mode & 0o777)
