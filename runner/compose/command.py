@@ -16,9 +16,9 @@ each agent from the graph, a container for each agent (or host), and a recorder 
 again for the same folder it makes new secrets: passwords, keys and a run id. Certificates are signed by an
 authority made for the project, whose private key is not kept."""
 EXAMPLES = """examples:
-  vicinal compose star-9 --out star                  one container per agent
-  vicinal compose binary-tree-31 --out tree --hosts 2
-  vicinal compose star-9 --out star --guest password  let `vicinal run --broker` in, too
+  vicinal compose star-9 --out star                    # one container per agent
+  vicinal compose binary-tree-31 --out tree --hosts 2  # two that carry them between them
+  vicinal compose star-9 --out star --guest password   # `vicinal run --broker` may use the broker, too
   cd star && docker compose up --exit-code-from recorder
 
 The images are built once, in a checkout: make images. With --build CHECKOUT compose does it itself.

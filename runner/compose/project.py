@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from topologies import LoadedScenario
 
 # Root hands its files to somebody else: containers do not run as root.
-NOBODY_SPECIAL = 10001
+NOT_ROOT = 10001
 _OURS = "Written by `vicinal compose`"
 _COMMENT = f"""{_OURS} from the scenario {{name}}: change that and write this again.
 What is secret lies in ./secrets and .env, made by the same command, and not here.
@@ -89,7 +89,7 @@ def write(loaded: LoadedScenario, wishes: Wishes) -> Project:
     text = dump(
         document(plan, (images[0], images[1]), wishes.checkout), _COMMENT.format(name=loaded.spec.name)
     )
-    owner = (os.getuid(), os.getgid()) if os.getuid() else (NOBODY_SPECIAL, NOBODY_SPECIAL)
+    owner = (os.getuid(), os.getgid()) if os.getuid() else (NOT_ROOT, NOT_ROOT)
     try:
         out.mkdir(parents=True, exist_ok=True)
         _lay_secrets(out, files, owner)
