@@ -13,6 +13,7 @@ import contextlib
 import logging
 import math
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiomqtt
@@ -28,7 +29,10 @@ from broker.transport import (
 )
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Sequence
+
+    from broker.transport import Address
 
 # After 1.5 times this many seconds without a packet of ours the broker publishes the will.
 KEEPALIVE = 30
@@ -150,6 +154,20 @@ class AiomqttTransport(Transport):
                 self.on_lost(f"{self.address}: {cause or error}")
 
 
+def _secured(address: Address, timeout: float, sock: socket.socket) -> ssl.SSLSocket:
+    """TLS over a connection that stands. paho's own forgets to close it when the handshake fails."""
+    secured = tls.context(address).wrap_socket(
+        sock, server_hostname=address.host, do_handshake_on_connect=False
+    )
+    try:
+        secured.settimeout(timeout)
+        secured.do_handshake()
+    except BaseException:
+        secured.close()
+        raise
+    return secured
+
+
 class _Client(aiomqtt.Client):
     """aiomqtt's client with the settings and the two mends that this adapter needs.
 
@@ -178,6 +196,8 @@ class _Client(aiomqtt.Client):
         )
         # aiomqtt connects in a thread, which nothing can interrupt: it has to give up by itself.
         self._client.connect_timeout = timeout
+        if address.tls:
+            self._client._ssl_wrap_socket = partial(_secured, address, timeout)  # type: ignore[method-assign]
 
     def _inbox(self, on_message: OnMessage) -> type[asyncio.Queue[aiomqtt.Message]]:
         client = self

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import os
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,15 +45,14 @@ def context(address: Address) -> ssl.SSLContext:
     Raises:
         BadCertificate: naming the file that cannot be used.
     """
-    return _context(address.ca, address.cert, address.key)
+    files = {"ca": address.ca, "cert": address.cert, "key": address.key}
+    stamps = tuple(_stamp(name, path) for name, path in files.items() if path is not None)
+    return _context(address.ca, address.cert, address.key, stamps)
 
 
-# A process with many connections reads its files once.
+# A process with many connections reads its files once, unless they change.
 @functools.lru_cache(maxsize=8)
-def _context(ca: str | None, cert: str | None, key: str | None) -> ssl.SSLContext:
-    for name, path in (("ca", ca), ("cert", cert), ("key", key)):
-        if path is not None:
-            _readable(name, path)
+def _context(ca: str | None, cert: str | None, key: str | None, stamps: tuple[int, ...]) -> ssl.SSLContext:
     try:
         made = ssl.create_default_context(cafile=ca)
     except ssl.SSLError:
@@ -107,10 +107,10 @@ def _verification(error: ssl.SSLCertVerificationError, address: Address) -> str:
     return f"the broker's certificate is refused: {message}; expected one signed by {authority}"
 
 
-def _readable(name: str, path: str) -> None:
+def _stamp(name: str, path: str) -> int:
     try:
-        with Path(path).open("rb"):
-            pass
+        with Path(path).open("rb") as file:
+            return os.fstat(file.fileno()).st_mtime_ns
     except OSError as error:
         raise BadCertificate(f"{name} = {path}: {error.strerror}; expected a PEM file") from None
 

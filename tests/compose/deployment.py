@@ -107,9 +107,10 @@ class Deployment:
         self.stop()
         return code
 
-    def stop(self) -> None:
-        """SIGTERM to all, SIGKILL to whom it does not end."""
-        living = [process for process in self.processes.values() if process.poll() is None]
+    def stop(self, *services: str) -> None:
+        """SIGTERM to these or to all, SIGKILL to whom it does not end."""
+        told = [self.processes[service] for service in services or self.processes]
+        living = [process for process in told if process.poll() is None]
         for process in living:
             process.send_signal(signal.SIGTERM)
         for process in living:
