@@ -126,7 +126,12 @@ class Agent:
         self._next: dict[AgentId, Message] = {}
         epoch = left.epoch if left is not None else 0
         try:
+            if left is not None:
+                self.telemetry.restore(left.telemetry)
             self.conversation = Conversation(self.id, self._links, factory, epoch, left)
+            for measured in self.conversation.remade:
+                self.telemetry.add(*measured)
+            self.conversation.remade.clear()
         except Malformed:
             # Whole by its checksum and yet not readable: written by something else. As good as none.
             self._amnesic = True
@@ -205,6 +210,7 @@ class Agent:
         """The connection is there, for the first time or again: say hello, and what may have been lost."""
         self.hello()
         self._pacer.restart(self._clock())
+        self.telemetry.again()
         if self.state is not JOINING:
             self._resend()
 
@@ -349,7 +355,8 @@ class Agent:
         """Drop the computation and start again from the inputs, in a newer epoch."""
         self.conversation.close()
         self.conversation = Conversation(self.id, self._links, self._factory, epoch)
-        self._durably(lambda store: store.reset(Saved(epoch)))
+        self.telemetry.begin(epoch)
+        self._durably(lambda store: store.reset(Saved(epoch, telemetry=self.telemetry.state())))
         self._now, self._next = {}, {}
         self._done.clear()
         if self.state is not JOINING:
@@ -398,6 +405,7 @@ class Agent:
                 return self._finish()
             self._speak()
             if self._store is not None and (saved := self.conversation.snapshot(self._snapshot_every)):
+                saved.telemetry = self.telemetry.state()
                 self._durably(lambda store: store.reset(saved))
 
     def _all_accepted(self) -> bool:
@@ -437,8 +445,8 @@ class Agent:
             self._publish(topic, payload)
             self.sent_bytes += len(payload)
         self.sent += len(conversation.kept[-1])
-        if conversation.saying is not None and (record := conversation.saying.record) is not None:
-            self.telemetry.add(max(conversation.round - 1, 0), record)
+        if (measured := conversation.measured) is not None:
+            self.telemetry.add(*measured)
 
     def _finish(self) -> None:
         self.state = LINGERING

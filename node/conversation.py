@@ -10,7 +10,7 @@ from node.protocol import Factory, Heard, Protocol, Say
 from node.store import ENTRY_LIMIT, Saved
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from broker.codec import Message
     from node.part import AgentId, Part
@@ -80,6 +80,7 @@ class Conversation:
         finished: whether it has.
         kept: the messages of the last two rounds, newest last.
         replayed: rounds gone through again on the way here.
+        remade: what was measured in these rounds: (round, measurements).
     """
 
     def __init__(
@@ -91,12 +92,20 @@ class Conversation:
         self.finished = False
         self.kept: list[Outgoing] = []
         self._agent, self._links = agent, links
+        self.remade: list[tuple[int, Mapping[str, float]]] = []
         self._previous: Say | None = None
         self._saved_round = 0
         snapshot = None if left is None or left.snapshot is None else codec.unpack(left.snapshot, ENTRY_LIMIT)
         self._protocol: Protocol = factory(snapshot)
         if left is not None:
             self._replay(left)
+
+    @property
+    def measured(self) -> tuple[int, Mapping[str, float]] | None:
+        """The measurements that came with what is being said, and the round they are of."""
+        if self.saying is None or self.saying.record is None:
+            return None
+        return max(self.round - 1, 0), self.saying.record
 
     @property
     def kind(self) -> str:
@@ -182,10 +191,17 @@ class Conversation:
             self._previous = Say(body, to=to, kind=kind)
             self.kept = [self._links.outgoing(self._previous, self.epoch, self.round - 1)]
         self.hear(None)
+        if left.snapshot is None:  # with one, this was measured before it was taken
+            self._remake()
         for payloads in left.log:
             messages = [codec.decode(payload) for payload in payloads]
-            self.hear({message.src: message for message in messages})
+            if self.hear({message.src: message for message in messages}):
+                self._remake()
             self.replayed += 1
+
+    def _remake(self) -> None:
+        if (measured := self.measured) is not None:
+            self.remade.append(measured)
 
 
 def payloads_of(messages: dict[AgentId, Message], peers: Sequence[AgentId]) -> list[bytes]:

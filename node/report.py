@@ -14,11 +14,9 @@ if TYPE_CHECKING:
 VERSION = 1
 PROGRESS, RESULT, FAILED = "progress", "result", "failed"
 _STATES = (JOINING, PLAYING, LINGERING, GONE)
-# What whoever judges needs of all that ``node.host.describe`` says of an agent, with its type.
-_DESCRIBED: Mapping[str, type | tuple[type, ...]] = {
-    "agent": str,
-    "result": dict,
-    "rounds": int,
+# What whoever judges needs of all that ``node.host.counts`` says of an agent, with its type.
+_COUNTS: Mapping[str, type | tuple[type, ...]] = {
+    "incarnation": int,
     "sent": int,
     "sent_bytes": int,
     "received": int,
@@ -27,6 +25,13 @@ _DESCRIBED: Mapping[str, type | tuple[type, ...]] = {
     "rejected": dict,
     "first_round_at": (float, type(None)),
 }
+# Likewise of ``node.host.describe``.
+_DESCRIBED: Mapping[str, type | tuple[type, ...]] = {
+    "agent": str,
+    "result": dict,
+    "rounds": int,
+    **_COUNTS,
+}
 # Likewise of ``node.host.progress``.
 _PROGRESS: Mapping[str, type | tuple[type, ...]] = {
     "state": str,
@@ -34,9 +39,9 @@ _PROGRESS: Mapping[str, type | tuple[type, ...]] = {
     "kind": str,
     "record": dict,
     "waiting_for": tuple,
-    "rejected": dict,
     "suspects": dict,
     "not_durable": (str, type(None)),
+    **_COUNTS,
 }
 
 

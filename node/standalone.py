@@ -151,7 +151,7 @@ class Standalone:
             return
         agent, connection = self._host.outlets[message["agent"]]
         # The last row is in: whoever records need not wait for the end of this process.
-        for batch in agent.telemetry.take(last=True):
+        for batch in agent.telemetry.take(time.monotonic(), last=True):
             connection.publish(agent.telemetry.topic, batch)
         self._results[agent.id] = report.pack(report.RESULT, message)
         self._news.set()
@@ -177,6 +177,7 @@ class Standalone:
                     connection.publish(topic, report.pack(report.PROGRESS, host.progress(agent)))
             if not self._stay and len(said) == len(self._host.outlets):
                 self._host.released = True
+                self._host.recorded = False  # a recorder may not publish, so there is no receipt to wait for
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), due - time.monotonic())
 

@@ -7,14 +7,15 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from broker.transport import parse_url
-from runner import directory, record
+from node.utilities import UtilityError
+from runner import directory, guarantee, record
 from runner.consensus import ConsensusResult, judge_consensus
-from runner.errors import UserError
+from runner.errors import RunFailed, UserError
 from runner.result import RunResult, judge
 from topologies import LoadedScenario, load_scenario
 
@@ -95,6 +96,7 @@ async def run_async(
     if chosen.hosts is not None and not 1 <= chosen.hosts <= len(loaded.agents):
         raise UserError(f"hosts = {chosen.hosts}: expected 1 to {len(loaded.agents)}, the number of agents")
     broker = broker_of(loaded, chosen)
+    radius = guarantee.require(loaded, chosen.warn)
     run_id = directory.new_run_id(str(loaded.spec.name))
     run_dir = directory.create(chosen.out, run_id)
     directory.describe(
@@ -112,6 +114,8 @@ async def run_async(
         # Whatever it was, it is raised again; the record says that the run did not end.
         directory.write_json(run_dir / "failed.json", {"error": str(error) or type(error).__name__})
         raise
+    if isinstance(result, RunResult):
+        result = replace(result, spectral_radius=radius)
     return await asyncio.to_thread(finish, loaded, result, run_dir, chosen)
 
 
@@ -173,7 +177,9 @@ async def _play(
         return judged(loaded, run_id, "virtual", reports, seconds, None, str(run_dir))
     from runner.launch import Settings, run_processes
 
-    settings = Settings(chosen.hosts, broker, run_dir, chosen.watch, chosen.warn)
+    settings = Settings(
+        chosen.hosts, broker, run_dir, chosen.watch, chosen.warn, import_path=loaded.import_path
+    )
     reports, seconds, launched_at = await run_processes(loaded, parts, run_id, settings)
     return judged(loaded, run_id, "processes", reports, seconds, launched_at, str(run_dir))
 
@@ -185,7 +191,12 @@ def judged(loaded: LoadedScenario, *facts: Any) -> Result:
     """
     if loaded.contract()["mechanism"] == "consensus":
         return judge_consensus(loaded, *facts)
-    return judge(loaded, *facts)
+    try:
+        return judge(loaded, *facts)
+    except UtilityError as error:
+        raise RunFailed(
+            f"the agents are done, but there is no optimum to hold them against: {error}"
+        ) from error
 
 
 def finish(loaded: LoadedScenario, result: Result, run_dir: Path, chosen: Options) -> Result:
@@ -198,6 +209,7 @@ def finish(loaded: LoadedScenario, result: Result, run_dir: Path, chosen: Option
             recorded = record.read(run_dir)
             wanted = chosen.plot and loaded.spec.record.plot and len(recorded)
             if isinstance(result, ConsensusResult):
+                result = result.with_convergence(recorded)
                 if wanted and not result.exact:
                     plot.draw_estimates(recorded, result, run_dir / "convergence.png")
             elif len(recorded):

@@ -72,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--virtual", action="store_true", help="one process, virtual network, virtual time")
     run.add_argument("--agents", action="store_true", help="also print every agent's allocation, price, tax")
     run.add_argument("--quiet", action="store_true", help="no progress display")
+    run.add_argument(
+        "--unguaranteed", action="store_true", help="play even if nothing proves that play converges"
+    )
     run.set_defaults(command=_run)
 
     record = commands.add_parser(
@@ -188,6 +191,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from runner.api import run_async
     from runner.progress import Progress
 
+    if arguments.unguaranteed:
+        arguments.overrides = [*arguments.overrides, "mechanism.unguaranteed=true"]
     loaded = _load(arguments)
     errors = Console(stderr=True)
     with Progress(errors, loaded.agents, quiet=arguments.quiet) as progress:

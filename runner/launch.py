@@ -21,6 +21,7 @@ from broker.transport import BrokerError
 from node.host import PROTOCOL
 from runner.errors import RunFailed, UserError
 from runner.hosts import Hosts, Message, distribute
+from runner.lives import Lives
 from runner.scribe import Scribe
 from runner.start import start_message
 from runner.supervisor import Supervisor
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from broker.transport import Address
     from node.part import Part
     from runner.chaos import Chaos
+    from runner.ledger import Mark
     from topologies import LoadedScenario
 
 # Without any progress for so long the run is stuck; the error says who waits for whom.
@@ -53,7 +55,7 @@ class Settings:
         warn: called with what the user should know and the run survives.
         stall_timeout: seconds without progress after which the run is given up.
         protocol: what every agent plays, as ``module:function`` taking a Part and a snapshot or None.
-        import_path: folders to import from, beside the installed packages.
+        import_path: folders in which agents look for modules, after everywhere else.
     """
 
     hosts: int | None
@@ -75,7 +77,8 @@ class Launched:
         reports: agent -> its final account.
         outcome: done when every agent has reported, or with the error that ended the run.
         revive: called with a host and its exit code; whether it is being started again.
-        rounds: agent -> newest round heard of; moved: when any of them last grew (monotonic).
+        progress: agent -> where it stood when it was last heard of; moved: when any last moved (monotonic).
+        lives: what agents count, over all their lives.
     """
 
     shares: Sequence[Sequence[str]]
@@ -86,6 +89,7 @@ class Launched:
     moved: float = field(default_factory=time.monotonic)
     failures: dict[int, Message] = field(default_factory=dict)
     farewells: set[int] = field(default_factory=set)
+    lives: Lives = field(default_factory=Lives)
     outcome: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     all_left: asyncio.Event = field(default_factory=asyncio.Event)
     revive: Callable[[int, int], bool] = lambda host, code: False
@@ -100,10 +104,12 @@ class Launched:
                         self.moved = time.monotonic()
                     if info["not_durable"] and not (before and before["not_durable"]):
                         self.warn(info["not_durable"])
+                    self.lives.heard(agent, info)
                     self.progress[agent] = info
                     self.watch(agent, info)
             case "result":
                 self.reports[message["agent"]] = message
+                self.lives.heard(message["agent"], message)
                 if len(self.reports) == sum(map(len, self.shares)) and not self.outcome.done():
                     self.outcome.set_result(None)
             case "failed":
@@ -118,6 +124,8 @@ class Launched:
         """A host process has ended."""
         missing = [agent for agent in self.shares[host] if agent not in self.reports]
         if host not in self.failures and host not in self.farewells and self.revive(host, code):
+            for agent in self.shares[host]:
+                self.lives.restarted(agent)
             return
         self._left(host)
         if missing and host not in self.failures:
@@ -158,7 +166,8 @@ async def run_processes(
     """Launch every agent's process, wait for their results and end everything that was started.
 
     Returns:
-        What every agent reports of itself, the wall time in seconds, and the monotonic time of the launch.
+        What every agent reports of itself, counters over all its lives; the wall time in seconds; and the
+        monotonic time of the launch.
     Raises:
         UserError: if the broker cannot be used as asked.
         RunFailed: naming the agent and the cause.
@@ -183,7 +192,6 @@ async def run_processes(
             launched.heard,
             launched.ended,
             lambda reason: launched.fail(RunFailed(reason)),
-            settings.import_path,
         )
         stack.push_async_callback(hosts.close)
         # The fork server imports while the broker starts.
@@ -195,6 +203,7 @@ async def run_processes(
             stack.push_async_callback(_clean_up, address, spec.client, loaded.agents, run, settings.warn)
         via = await chaos.interpose(stack, address) if chaos else address
         recorder = _access(grants["recorder"], address, own)
+        scribe: Scribe | None = None
         if loaded.spec.record.every:
             config = {
                 "run": run,
@@ -204,7 +213,9 @@ async def run_processes(
                 "place": address.place(),
                 "agents": list(loaded.agents),
             }
-            scribe = Scribe(config, settings.warn)
+            scribe = Scribe(
+                config, settings.warn, restart=loaded.spec.recovery.restart, **_receipts(hosts, shares)
+            )
             stack.push_async_callback(scribe.stop)
             await scribe.start()
         # Last in, first out: the agents end before the recorder that hears their last words, and it before
@@ -222,9 +233,15 @@ async def run_processes(
                 shared=_access(grants[f"host-{host}"], address, own) if shared else None,
                 stores={agent: str(directory) for agent, directory in stores.items()},
                 sync=recovery.durable == "round",
+                import_path=[str(Path(folder).resolve()) for folder in settings.import_path],
                 patient=recovery.restart,  # whoever comes back may find the broker dead as well
             )
-            return {**message, "life": life, "released": launched.outcome.done()}
+            return {
+                **message,
+                "life": life,
+                "released": launched.outcome.done(),
+                "recorded": scribe is not None and scribe.recording,
+            }
 
         recovery = loaded.spec.recovery
         if recovery.restart:
@@ -244,7 +261,8 @@ async def run_processes(
             await asyncio.wait_for(launched.all_left.wait(), GOODBYE_TIMEOUT)
         except TimeoutError:
             settings.warn("some agents did not leave after their result; they are ended now")
-    return launched.reports, seconds, launched_at
+    reports = {agent: {**report, **launched.lives.total(agent)} for agent, report in launched.reports.items()}
+    return reports, seconds, launched_at
 
 
 async def _outcome(launched: Launched, stall_timeout: float) -> None:
@@ -310,7 +328,7 @@ async def _broker(
             reason = await broker.wait_ended()
             if not loaded.spec.recovery.restart:
                 return launched.fail(RunFailed(f"the broker ended: {reason}"))
-            settings.warn(f"the broker ended and is started again: {reason.splitlines()[0]}")
+            settings.warn(f"the broker ended and is started again: {reason.partition(';')[0]}")
             keep_store = await chaos.before_broker() if chaos else True
             try:
                 await broker.restart(keep_store=keep_store)
@@ -326,6 +344,28 @@ async def _broker(
 
     stack.push_async_callback(stop_watching)
     return broker.address, True
+
+
+def _receipts(hosts: Hosts, shares: Sequence[Sequence[str]]) -> dict[str, Callable[..., None]]:
+    """What to do when the recorder says something that agents have to know."""
+    host_of = {agent: host for host, share in enumerate(shares) for agent in share}
+
+    def recorded(marks: Sequence[Mark]) -> None:
+        by_host: dict[int, list[Mark]] = {}
+        for mark in marks:
+            by_host.setdefault(host_of[mark[0]], []).append(mark)
+        for host, own in by_host.items():
+            hosts.send(host, {"type": "recorded", "marks": own}, if_room=True)
+
+    def to_all(message: Message) -> None:
+        for host in range(len(shares)):
+            hosts.send(host, message)
+
+    return {
+        "recorded": recorded,
+        "again": partial(to_all, {"type": "recorder", "state": "listening"}),
+        "over": partial(to_all, {"type": "recorder", "state": "over"}),
+    }
 
 
 def _ended(launched: Launched, task: asyncio.Task[None]) -> None:

@@ -11,16 +11,17 @@ import json
 import shutil
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from broker import tls, topics
 from broker.transport import Address, BrokerError
 from node.connection import Connection
-from runner import api, directory
+from runner import api, directory, guarantee
 from runner.errors import RunFailed, UserError
 from runner.launch import STALL_TIMEOUT
+from runner.result import RunResult
 from runner.scribe import Scribe
 from runner.watch import Watch
 
@@ -105,6 +106,7 @@ async def observe(loaded: LoadedScenario, access: Access, options: Options) -> a
             tls.context(address)
     except BrokerError as error:
         raise UserError(str(error)) from None
+    radius = guarantee.require(loaded, options.warn)
     out = options.out if options.out is not None else _unused(options.runs, access.run)
     run_dir = directory.create(out, access.run)
     directory.describe(run_dir, loaded, access.run, {"observed": True})
@@ -121,6 +123,8 @@ async def observe(loaded: LoadedScenario, access: Access, options: Options) -> a
         # Whatever it was, it is raised again; the record says that the run did not end.
         directory.write_json(run_dir / "failed.json", {"error": str(error) or type(error).__name__})
         raise
+    if isinstance(result, RunResult):
+        result = replace(result, spectral_radius=radius)
     return await asyncio.to_thread(api.finish, loaded, result, run_dir, api.Options(warn=options.warn))
 
 
@@ -140,7 +144,7 @@ async def _hear(
                 "place": access.place,
                 "agents": list(loaded.agents),
             }
-            scribe = Scribe(config, options.warn)
+            scribe = Scribe(config, options.warn, restart=loaded.spec.recovery.restart)
             stack.push_async_callback(scribe.stop)
         else:
             scribe = None
@@ -176,7 +180,7 @@ async def _hear(
     if watch.rejected:
         dropped = ", ".join(f"{count} {kind}" for kind, count in sorted(watch.rejected.items()))
         options.warn(f"the judge dropped messages: {dropped}")
-    return {agent: watch.reports[agent] for agent in loaded.agents}, seconds
+    return watch.reports, seconds
 
 
 async def _until(ended: asyncio.Event, keeping: asyncio.Task[None], watch: Watch, patience: float) -> None:

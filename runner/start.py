@@ -22,6 +22,7 @@ def start_message(
     shared: Credentials | None,
     stores: Mapping[str, str],
     sync: bool,
+    import_path: Sequence[str],
     patient: bool,
 ) -> dict[str, Any]:
     """The ``start`` message of one host; JSON-able.
@@ -35,6 +36,7 @@ def start_message(
         shared: credentials of the connection that all share, or None.
         stores: agent -> directory of what it must not forget; agents without one forget.
         sync: whether a round is on the disk before the next one is said.
+        import_path: folders with modules of the user's.
         patient: whether the broker may be away at first.
     """
     return {
@@ -42,6 +44,7 @@ def start_message(
         "run": parts[0].run,
         "client": client,
         "protocol": protocol,
+        "import_path": list(import_path),
         "broker": dict(place),
         "shared": shared,
         "agents": [
@@ -52,5 +55,6 @@ def start_message(
         "sync": sync,
         "life": 0,
         "released": False,
+        "recorded": any(part.record_every for part in parts),
         "patient": patient,
     }

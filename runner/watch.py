@@ -16,6 +16,7 @@ from node import report, status
 from node.status import DOWN
 from runner.errors import RunFailed
 from runner.launch import who_waits
+from runner.lives import Lives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,7 +36,6 @@ class Watch:
         changed: called when the run has ended, by the last result or by a failure.
 
     Attributes:
-        reports: agent -> what came of it.
         failure: why the run cannot be judged; None while it may.
         moved: when anything was last new (monotonic).
         rejected: messages that were dropped, by kind.
@@ -49,7 +49,8 @@ class Watch:
         changed: Callable[[], None],
     ) -> None:
         self.run = next(iter(parts.values())).run
-        self.reports: dict[str, dict[str, Any]] = {}
+        self._lives, self._incarnations = Lives(), dict[str, int]()
+        self._results: dict[str, dict[str, Any]] = {}
         self.failure: RunFailed | None = None
         self.moved = time.monotonic()
         self.rejected: Counter[str] = Counter()
@@ -59,9 +60,14 @@ class Watch:
         self._progress, self._warn, self._changed = progress, warn, changed
 
     @property
+    def reports(self) -> dict[str, dict[str, Any]]:
+        """Agent -> what came of it, its counters added up over all its lives."""
+        return {agent: {**found, **self._lives.total(agent)} for agent, found in self._results.items()}
+
+    @property
     def missing(self) -> list[str]:
         """The agents without a result, ascending."""
-        return [agent for agent in self._digests if agent not in self.reports]
+        return [agent for agent in self._digests if agent not in self._results]
 
     def receive(self, topic: str, payload: bytes) -> None:
         """Take in one message. Never raises."""
@@ -85,12 +91,12 @@ class Watch:
         unheard = [agent for agent in self.missing if agent not in self._standing]
         if unheard and self._standing:
             return f"nothing was ever heard of agent {_named(unheard)}"
-        standing = {agent: info for agent, info in self._standing.items() if agent not in self.reports}
+        standing = {agent: info for agent, info in self._standing.items() if agent not in self._results}
         return self.dead() or who_waits(standing)
 
     def dead(self) -> str:
         """The agents that are down and have given no result, in words; "" if there are none."""
-        dead = sorted(self._down - set(self.reports))
+        dead = sorted(self._down - set(self._results))
         return f"the connection of agent {_named(dead)} was lost before it had a result" if dead else ""
 
     def _report(self, agent: str, what: str, content: dict[str, Any]) -> None:
@@ -98,14 +104,16 @@ class Watch:
             case report.FAILED:
                 self._fail(content["error"])
             case report.RESULT:
-                if agent not in self.reports:
+                self._count(agent, content)
+                if agent not in self._results:
                     self.moved = time.monotonic()
                     last = self._standing.get(agent, {"kind": "", "record": {}})
                     self._progress(agent, {**last, "state": "lingering", "round": content["rounds"] - 1})
-                self.reports[agent] = content
-                if len(self.reports) == len(self._digests):
+                self._results[agent] = content
+                if len(self._results) == len(self._digests):
                     self._changed()
             case report.PROGRESS:
+                self._count(agent, content)
                 before = self._standing.get(agent)
                 if before is None or (before["round"], before["state"]) != (
                     content["round"],
@@ -127,6 +135,14 @@ class Watch:
             self._down.add(agent)
         else:
             self._down.discard(agent)
+
+    def _count(self, agent: str, account: dict[str, Any]) -> None:
+        """Take in an agent's counters; a life that was not known before is one that was started again."""
+        known = self._incarnations.setdefault(agent, account["incarnation"])
+        if account["incarnation"] > known:
+            self._incarnations[agent] = account["incarnation"]
+            self._lives.restarted(agent)
+        self._lives.heard(agent, account)
 
     def _fail(self, text: str) -> None:
         if self.failure is None:

@@ -54,6 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _warn(text: str) -> None:
+    sys.stderr.write(f"warning: {text}\n")
+
+
 def compose(loaded: LoadedScenario, arguments: argparse.Namespace) -> int:
     """Write the project and say how to go on."""
     from runner.compose.project import Wishes, write
@@ -68,6 +72,7 @@ def compose(loaded: LoadedScenario, arguments: argparse.Namespace) -> int:
             arguments.guest,
             arguments.days,
         ),
+        _warn,
     )
     carried = f"{len(loaded.agents)} agents in {len(project.plan.seats)} containers"
     sys.stdout.write(

@@ -49,7 +49,7 @@ class Plan:
         name: of the project.
         seats: the processes that carry the agents.
         restart: whether killed processes are started again; durable: whether they then remember.
-        recorded: whether rounds are recorded.
+        modules: files of the user's beside the scenario that agents and recorder import.
         guest: how programs outside are let in to the broker; None: they are not.
     """
 
@@ -57,7 +57,7 @@ class Plan:
     seats: tuple[Seat, ...]
     restart: bool
     durable: bool
-    recorded: bool
+    modules: tuple[str, ...]
     guest: Guest | None
 
 
@@ -75,7 +75,7 @@ def plan_of(loaded: LoadedScenario, hosts: int | None, guest: Guest | None) -> P
         seats=seats,
         restart=recovery.restart,
         durable=recovery.durable != "none",
-        recorded=bool(loaded.spec.record.every),
+        modules=tuple(path.name for path in loaded.own_modules),
         guest=guest,
     )
 
@@ -91,7 +91,9 @@ def secrets_of(loaded: LoadedScenario, plan: Plan, run: str) -> dict[str, str]:
     recorder, judge = access.recorder_grant(run), access.judge_grant(run)
     place = Address(BROKER, PORT, tls=True, ca=f"{SECRETS}/ca.pem").place()
     client = loaded.spec.broker.client
-    files = {f"{seat.service}.json": _json(_start(loaded, seat, parts, grants, place)) for seat in plan.seats}
+    files = {path.name: path.read_text("utf-8") for path in loaded.own_modules}
+    for seat in plan.seats:
+        files[f"{seat.service}.json"] = _json(_start(loaded, seat, parts, grants, place))
     files["recorder.json"] = _json(
         {
             "run": run,
@@ -166,6 +168,7 @@ def _start(
         shared=_credentials(shared) if shared is not None else None,
         stores={agent: f"{STORE}/{agent}" for agent in seat.agents} if recovery.durable != "none" else {},
         sync=recovery.durable == "round",
+        import_path=[SECRETS] if loaded.own_modules else [],
         patient=True,  # nobody starts containers in an order that could be relied on
     )
 

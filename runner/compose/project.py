@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner import directory
+from runner import directory, guarantee
 from runner.compose.certificates import Authority
 from runner.compose.plan import BROKER, GUEST, Guest, Plan, mosquitto_conf, plan_of, secrets_of
 from runner.compose.services import document
@@ -29,6 +30,11 @@ What is secret lies in ./secrets and .env, made by the same command, and not her
     docker compose up --exit-code-from recorder"""
 
 
+IMAGES = "vicinal"
+
+Warn = Callable[[str], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """What is asked for besides the scenario.
@@ -45,7 +51,7 @@ class Wishes:
     out: Path
     hosts: int | None = None
     checkout: str | None = None
-    images: str = "vicinal"
+    images: str = IMAGES
     guest: Guest | None = None
     days: int = 365
 
@@ -67,9 +73,13 @@ class Project:
     owner: tuple[int, int]
 
 
-def write(loaded: LoadedScenario, wishes: Wishes) -> Project:
+def write(loaded: LoadedScenario, wishes: Wishes, warn: Warn = lambda text: None) -> Project:
     """Write a project, or write one again with new secrets.
 
+    Args:
+        loaded: the scenario.
+        wishes: what is asked for.
+        warn: called with what the user should know all the same.
     Raises:
         UserError: if it cannot be; a folder that holds anything else is left as it is.
     """
@@ -80,6 +90,12 @@ def write(loaded: LoadedScenario, wishes: Wishes) -> Project:
         raise UserError(f"days = {wishes.days}: expected 1 to 3650")
     if loaded.spec.faults is not None:
         raise UserError("[faults]: nobody makes them happen in containers; expected a scenario without")
+    guarantee.require(loaded, warn)
+    if loaded.import_path and not loaded.own_modules and wishes.images == IMAGES:
+        raise UserError(
+            "the scenario names a class of its own that is in no file beside it; expected such a file, or "
+            "images that have it, with --images"
+        )
     _look(out)
     plan = plan_of(loaded, wishes.hosts, wishes.guest)
     run = directory.new_run_id(str(loaded.spec.name))

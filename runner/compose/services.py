@@ -34,7 +34,7 @@ def document(plan: Plan, images: tuple[str, str], checkout: str | None) -> dict[
     agent = Table(_agent(plan, images[0]), process, name="agent")
     services: dict[str, Any] = {
         BROKER: Table(_broker(plan), process),
-        RECORDER: Table({**_recorder(images[1]), **_build(checkout, "recorder")}, process),
+        RECORDER: Table({**_recorder(plan, images[1]), **_build(checkout, "recorder")}, process),
     }
     for k, seat in enumerate(plan.seats):
         # One service builds the image that all use.
@@ -87,12 +87,12 @@ def _broker(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _recorder(image: str) -> dict[str, Any]:
+def _recorder(plan: Plan, image: str) -> dict[str, Any]:
     files = f"{SECRETS}/scenario.json --access {SECRETS}/recorder.json".split()
     return {
         **_image(image),
         "command": ["vicinal", "record", *files, "--runs", "/runs", "--ready", _READY],
-        "secrets": ["ca.pem", "scenario.json", "recorder.json"],
+        "secrets": ["ca.pem", "scenario.json", "recorder.json", *plan.modules],
         "volumes": [
             {"type": "bind", "source": "./runs", "target": "/runs", "bind": {"create_host_path": False}}
         ],
@@ -126,7 +126,7 @@ def _seat(plan: Plan, seat: Seat) -> dict[str, Any]:
     volume = {"type": "volume", "source": _store(seat), "target": STORE}
     return {
         # Its own part, and nothing of anybody else's.
-        "secrets": [{"source": f"{seat.service}.json", "target": "part.json"}, "ca.pem"],
+        "secrets": [{"source": f"{seat.service}.json", "target": "part.json"}, "ca.pem", *plan.modules],
         **({"volumes": [volume]} if plan.restart else {}),
     }
 
@@ -171,4 +171,4 @@ def _broker_secrets(plan: Plan) -> list[str]:
 
 def _secrets(plan: Plan) -> list[str]:
     parts = [f"{seat.service}.json" for seat in plan.seats]
-    return [*_broker_secrets(plan), "scenario.json", "recorder.json", *parts]
+    return [*_broker_secrets(plan), "scenario.json", "recorder.json", *plan.modules, *parts]

@@ -175,15 +175,53 @@ def _private_goods(graph: nx.DiGraph, rng: random.Random) -> tuple[Rules, dict[s
         "learning": "cournot",
         "stopping": stopping,
     }
-    utilities = {
-        i: {
-            "family": "quadratic",
-            "theta": [rng.uniform(-1.5, -0.4) for _ in range(goods)],
-            "sigma": [rng.uniform(1.0, 20.0) for _ in range(goods)],
-        }
-        for i in sorted(graph)
+    return rules, {i: _quadratic(goods, rng) for i in sorted(graph)}
+
+
+def _public_goods(graph: nx.DiGraph, rng: random.Random) -> tuple[Rules, dict[str, Utility]]:
+    n = len(graph)
+    features = rng.choice((1, 1, 2)) if n <= 31 else 1
+    stopping: Rules = {"rule": "counters", "tolerance": rng.choice((0.3, 0.5)), "scale": None}
+    if n > 31:
+        stopping["max_rounds"] = rng.randint(5, 30)
+    elif n <= 10:
+        stopping["tolerance"] = rng.choice((1e-1, 1e-2, 1e-3))
+    learning: Any = rng.choice(("cournot", "cournot", "exponential", "k-period", "fictitious"))
+    if learning == "k-period":
+        learning = {"dynamics": learning, "k": rng.randint(1, 4)}
+    elif learning == "fictitious":
+        stopping["max_rounds"] = rng.randint(20, 60)  # the distance falls like a power of the round only
+    rules = {
+        "mechanism": "public-goods",
+        "features": features,
+        "eta": 25.0,
+        "parameters": rng.choice(("tuned", "tuned", "eta")) if n <= 10 else "tuned",
+        "learning": learning,
+        "stopping": stopping,
     }
-    return rules, utilities
+    draw = _form if features > 1 and rng.random() < 0.5 else _quadratic
+    return rules, {i: draw(features, rng) for i in sorted(graph)}
+
+
+def _quadratic(goods: int, rng: random.Random) -> Utility:
+    return {
+        "family": "quadratic",
+        "theta": [rng.uniform(-1.5, -0.4) for _ in range(goods)],
+        "sigma": [rng.uniform(1.0, 20.0) for _ in range(goods)],
+    }
+
+
+def _form(goods: int, rng: random.Random) -> Utility:
+    """A quadratic whose goods depend on each other; curvatures between 0.4 and 4."""
+    meeting = [[rng.uniform(-0.4, 0.4) for _ in range(goods)] for _ in range(goods)]
+    own = [rng.uniform(-3.0, -1.2) for _ in range(goods)]
+    return {
+        "family": "quadratic-form",
+        "hessian": [
+            [own[k] if k == j else meeting[min(k, j)][max(k, j)] for j in range(goods)] for k in range(goods)
+        ],
+        "sigma": [rng.uniform(1.0, 20.0) for _ in range(goods)],
+    }
 
 
 def _consensus(graph: nx.DiGraph, rng: random.Random) -> tuple[Rules, dict[str, Utility]]:
@@ -210,7 +248,8 @@ def _consensus(graph: nx.DiGraph, rng: random.Random) -> tuple[Rules, dict[str, 
 
 
 WORKLOADS: dict[str, Workload] = {
-    "private-goods": Workload(allocate, _private_goods, promises.private_goods, lambda rules: True),
+    "private-goods": Workload(allocate, _private_goods, promises.allocation, lambda rules: True),
+    "public-goods": Workload(allocate, _public_goods, promises.allocation, lambda rules: True),
     "consensus": Workload(
         lambda part, resume=None: consensus(part),
         _consensus,

@@ -15,9 +15,9 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from node.environments import PrivateGoods
 from node.part import AgentId, Part
-from node.utilities import build
+from node.protocols.allocated import scale_of
+from runner.result import environment_of
 
 Records = Sequence[Mapping[AgentId, Mapping[str, float]]]
 Check = Callable[[Mapping[AgentId, Part], Mapping[AgentId, Any], Records], Iterator[str]]
@@ -26,14 +26,14 @@ Check = Callable[[Mapping[AgentId, Part], Mapping[AgentId, Any], Records], Itera
 ROUNDING = 1e-9
 
 
-def private_goods(
+def allocation(
     parts: Mapping[AgentId, Part], results: Mapping[AgentId, Any], records: Records
 ) -> Iterator[str]:
     """The allocation is as near to the optimum as was promised; nobody stopped early; money adds up."""
     rules = next(iter(parts.values())).contract
     stopping = rules["stopping"]
     first = next(iter(results.values()))
-    for fact in ("agents", "diameter", "parameters", "bound", "play_rounds"):
+    for fact in ("agents", "diameter", "parameters", "bound", "norm", "guaranteed", "play_rounds"):
         if any(getattr(result, fact) != getattr(first, fact) for result in results.values()):
             yield f"the agents disagree on {fact}"
     if (first.agents, first.diameter) != (len(parts), diameter(parts)):
@@ -42,23 +42,23 @@ def private_goods(
     if not satisfied and first.play_rounds != stopping.get("max_rounds"):
         yield f"stopped unsatisfied after {first.play_rounds} rounds"
     if satisfied:
-        optimum = PrivateGoods(
-            rules["capacities"], {i: build(part.utility) for i, part in parts.items()}
-        ).optimum()
-        scale = stopping["scale"] or max(map(abs, rules["capacities"])) / len(parts)
+        optimum = environment_of(rules, {i: part.utility for i, part in parts.items()}).optimum()
+        scale = scale_of(rules, len(parts))
         off = max(float(np.abs(results[i].allocation - optimum.allocation[i]).max()) for i in parts)
         if off > stopping["tolerance"] * scale:
             yield f"satisfied, but {off / scale:.3g} off the optimum; promised {stopping['tolerance']:g}"
     if first.play_rounds != stopping.get("max_rounds"):
-        yield from _nobody_early(first.play_rounds, first.diameter, records)
+        # Whoever remembers is at rest at half the threshold (``node.protocols.play``).
+        share = 1.0 if rules["learning"] == "cournot" else 0.5
+        yield from _nobody_early(first.play_rounds, first.diameter, records, share)
     yield from settles([result.tax for result in results.values()])
 
 
-def _nobody_early(play_rounds: int, diameter: int, records: Records) -> Iterator[str]:
+def _nobody_early(play_rounds: int, diameter: int, records: Records, share: float) -> Iterator[str]:
     """Counters: what falls due at the end of round k was announced in k - D, by an agent that knew that
     everybody had been satisfied D rounds before, in k - 2D."""
     play = len(records) - play_rounds
-    limits = {row["threshold"] for row in records[play].values()}
+    limits = {share * row["threshold"] for row in records[play].values()}
     due = len(records) - 1 - 2 * diameter
     if due < play + 1:
         yield f"stopped after {play_rounds} rounds of play, fewer than 2D"

@@ -95,8 +95,8 @@ async def test_lost_late_repeated_and_cut_messages_do_not_change_the_answer(spy:
         "faults.reorder=0.1",
         "faults.delay=[0.0,0.005]",
         events(
-            {"kind": "cut", "at": 0.0, "links": [["a00", "a01"]], "lasts": 1.0},
-            {"kind": "partition", "at": 1.0, "groups": [["a03", "a04", "a05"]], "lasts": 0.5},
+            {"kind": "cut", "at": 0.0, "links": [["a00", "a01"]], "lasts": 4.0},
+            {"kind": "partition", "at": 1.0, "groups": [["a03", "a04", "a05"]], "lasts": 3.0},
         ),
     )
     assert told == await undisturbed(RING, tmp_path)

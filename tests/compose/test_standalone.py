@@ -40,6 +40,7 @@ def start_of(place, agents, grants, **changed):
         shared=None,
         stores={},
         sync=False,
+        import_path=[],
         patient=False,
     )
     return {**message, **changed}
@@ -130,12 +131,13 @@ def test_the_agent_s_requirements_are_what_it_imports_and_the_project_s_own():
         if not line.startswith("#")
     }
     script = """
-import sys
+import importlib, pkgutil, sys
 before = set(sys.modules)
-import node.standalone, node.store, node.__main__
-from node.host import _resolve, PROTOCOL
-_resolve(PROTOCOL)
-import node.protocols.allocate, node.protocols.consensus, broker.gmqtt_client, broker.aiomqtt_client
+import node.standalone, node.__main__, broker.gmqtt_client, broker.aiomqtt_client
+for name in ("protocols", "mechanisms", "learning", "consensus", "utilities"):
+    package = importlib.import_module(f"node.{name}")
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        importlib.import_module(module.name)
 print(*{name.partition('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names))
 """
     done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True)

@@ -17,28 +17,27 @@ RUN = "r1"
 PARTS = load_scenario("star-9").parts(RUN)
 AGENTS = sorted(PARTS)
 HUB, LEAF = AGENTS[0], AGENTS[1]
+COUNTS = {
+    "incarnation": 0,
+    "sent": 1,
+    "sent_bytes": 10,
+    "received": 1,
+    "received_bytes": 10,
+    "resent": 0,
+    "rejected": {"duplicate": 2},
+    "first_round_at": None,
+}
 PROGRESS = {
     "state": "playing",
     "round": 3,
     "kind": "play",
     "record": {"residual": 0.5},
     "waiting_for": (HUB,),
-    "rejected": {},
     "suspects": {},
     "not_durable": None,
+    **COUNTS,
 }
-RESULT = {
-    "agent": LEAF,
-    "result": {"allocation": (1.0,)},
-    "rounds": 7,
-    "sent": 1,
-    "sent_bytes": 1,
-    "received": 1,
-    "received_bytes": 1,
-    "resent": 0,
-    "rejected": {"duplicate": 2},
-    "first_round_at": None,
-}
+RESULT = {"agent": LEAF, "result": {"allocation": (1.0,)}, "rounds": 7, **COUNTS}
 
 
 class Heard:
@@ -77,8 +76,17 @@ def test_the_run_ends_with_the_last_result_and_once(heard):
 
 def test_a_result_is_what_the_agent_reported(heard):
     heard.report(LEAF, "result", extra=5)
-    assert heard.watch.reports == {LEAF: {**RESULT, "extra": 5}}
+    assert heard.watch.reports == {LEAF: {**RESULT, "extra": 5, "restarts": 0}}
     assert heard.progress[LEAF]["state"] == "lingering"
+
+
+def test_counters_are_added_up_over_the_lives_of_an_agent(heard):
+    heard.report(LEAF, "progress", incarnation=0, sent=5)
+    heard.report(LEAF, "progress", incarnation=0, sent=7)
+    heard.report(LEAF, "progress", incarnation=9, sent=2)
+    heard.report(LEAF, "result", incarnation=9, sent=3)
+    found = heard.watch.reports[LEAF]
+    assert (found["sent"], found["restarts"]) == (7 + 3, 1)
 
 
 def test_a_failure_ends_the_run_and_the_first_one_counts(heard):

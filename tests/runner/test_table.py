@@ -74,7 +74,9 @@ def test_the_facts_stand_in_their_rows():
     assert line(text, "price") == "✓ price 2.0e-09 off relative to the multiplier 4"
     assert line(text, "sum of taxes") == "✓ sum of taxes 5.6e-07 2.5e-09 of the sum of |tax|"
     assert line(text, "welfare") == "✓ welfare 397.278398 2.5e-10 above the optimum, relative"
-    assert line(text, "contraction") == "✓ contraction bound 0.992717 a round"
+    assert line(text, "contraction") == (
+        "✓ contraction bound 0.992717 a round, maximum norm over all messages"
+    )
     assert line(text, "observed") == "✓ observed rate 0.9358 a round"
     assert "dropped" not in text
     assert "record:" not in text
@@ -109,6 +111,8 @@ def test_dropped_messages_and_retransmissions_are_counted_by_kind():
     assert line(text, "undecodable") == "undecodable 3 dropped"
     assert line(text, "forged-sender") == "forged-sender 1 dropped"
     assert line(text, "retransmissions") == "retransmissions 1,200"
+    assert "restarts" not in text
+    assert line(printed(restarts=3), "restarts").startswith("restarts 3 of agents; counts are of all lives")
 
 
 def test_the_last_line_says_where_record_and_plot_are(tmp_path: Path):
