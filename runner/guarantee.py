@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from node import lockstep
 from node.consensus.survey import survey
 from node.mechanisms.contraction import BLOCK_NORM, NoGuarantee
+from node.mechanisms.summary import weights
 from node.protocols.parameters import foreseen
+from node.protocols.scalable import contribution_of
 from node.utilities import build
 from runner.errors import UserError
 
@@ -96,6 +98,9 @@ def require(loaded: LoadedScenario, warn: Callable[[str], None]) -> float | None
         UserError: if the agents would refuse to play, or could not.
     """
     rules = loaded.contract()
+    if rules["mechanism"] == "summary":
+        _require_of_summary(loaded, warn)
+        return None
     if rules["mechanism"] not in MECHANISMS or _always_guaranteed(loaded):
         return None
     try:
@@ -115,3 +120,22 @@ def _always_guaranteed(loaded: LoadedScenario) -> bool:
     rules = loaded.contract()
     separable = all(build(utility).separable for utility in loaded.utilities.values())
     return separable and rules["parameters"] in ("tuned", "eta")
+
+
+def _require_of_summary(loaded: LoadedScenario, warn: Callable[[str], None]) -> None:
+    """``require`` for summary contracts, whose certificate depends on the utilities and not on the graph."""
+    rules = loaded.contract()
+    try:
+        everybody = [contribution_of(build(loaded.utilities[i]), rules) for i in loaded.agents]
+        agreed = weights.foreseen(everybody, rules, "features" in rules)
+    except ValueError as error:
+        raise UserError(f"{loaded.path}: mechanism: {error}") from None
+    if agreed.limit < 1.0:
+        return
+    text = (
+        f"no guarantee: variant {rules['variant']!r} at delta = {agreed.delta.tolist()} has the certificate "
+        f"L = {agreed.limit:.9g}; expected below 1"
+    )
+    if not rules.get("unguaranteed"):
+        raise UserError(f"{loaded.path}: mechanism: {text}; to play all the same: --unguaranteed")
+    warn(text)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from node.protocols.allocate import allocate
 from node.protocols.consensus import consensus
+from node.protocols.scalable import scalable
 
 if TYPE_CHECKING:
     from node.part import Part
@@ -21,11 +22,14 @@ def protocol_of(part: Part, resume: Any = None) -> Protocol:
     match part.contract.get("mechanism"):
         case "private-goods" | "public-goods":
             return allocate(part, resume)
+        case "summary":
+            return scalable(part, resume)
         case "consensus":
             if resume is not None:
                 raise ValueError("consensus takes no snapshots of its own; it is replayed from the start")
             return consensus(part)
         case other:
             raise ValueError(
-                f"unknown mechanism {other!r}; expected 'private-goods', 'public-goods' or 'consensus'"
+                f"unknown mechanism {other!r}; expected 'private-goods', 'public-goods', 'summary' or "
+                "'consensus'"
             )
