@@ -294,6 +294,17 @@ class Broker(Section):
         default=None,
         description="mqtt://[USER:PASSWORD@]HOST[:PORT] or mqtts://...; without it a broker is started",
     )
+    ca: str | None = Field(
+        default=None,
+        min_length=1,
+        description="the path of a PEM file, whom the broker's certificate is to be signed by",
+    )
+    cert: str | None = Field(
+        default=None, min_length=1, description="the path of a PEM file, a client certificate; with key"
+    )
+    key: str | None = Field(
+        default=None, min_length=1, description="the path of a PEM file, the private key of cert"
+    )
 
     @field_validator("url")
     @classmethod
