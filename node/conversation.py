@@ -10,7 +10,7 @@ from node.protocol import Factory, Heard, Protocol, Say
 from node.store import ENTRY_LIMIT, Saved
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from broker.codec import Message
     from node.part import AgentId, Part
@@ -24,20 +24,21 @@ class Links:
     Args:
         part: id, run and neighbours.
         incarnation: the life that speaks.
+        since: the round of the present epoch in which it began.
 
     Attributes:
         hears: the agents it listens to, ascending.
         peers: these and the agents that listen to it, ascending.
     """
 
-    def __init__(self, part: Part, incarnation: int) -> None:
+    def __init__(self, part: Part, incarnation: int, since: int = 0) -> None:
         self.hears = tuple(sorted(part.hears))
         self.peers = tuple(sorted({*part.hears, *part.heard_by}))
         self._listeners = frozenset(part.heard_by)
         self._pulsed = tuple(j for j in self.hears if j not in self._listeners)
         self._to = {j: topics.to(part.run, part.agent, j) for j in self.peers}
         self._say = topics.say(part.run, part.agent)
-        self._prefix = codec.Prefix(part.run, part.agent, incarnation)
+        self._prefix = codec.Prefix(part.run, part.agent, incarnation, since)
 
     def private(self, j: AgentId) -> str:
         """The topic that only j reads."""
@@ -71,41 +72,51 @@ class Conversation:
         links: where words go.
         factory: makes the protocol.
         epoch: which computation of the run this is.
-        left: what a store gave back, to go on from there; None: from the start.
+        left: what a store gave back, to go on from there; None: from the start. What was heard since is to
+            be replayed.
+        keeps: how many of the last messages neighbours may still need, 1 or 2.
 
     Attributes:
         round: the current round, from 0.
         saying: what is said in it; None before the protocol has started.
         result: what the protocol returned.
         finished: whether it has.
-        kept: the messages of the last two rounds, newest last.
+        kept: the messages that neighbours may still need, newest last.
         replayed: rounds gone through again on the way here.
     """
 
     def __init__(
-        self, agent: AgentId, links: Links, factory: Factory, epoch: int, left: Saved | None = None
+        self,
+        agent: AgentId,
+        links: Links,
+        factory: Factory,
+        epoch: int,
+        left: Saved | None = None,
+        keeps: int = 2,
     ) -> None:
         self.epoch, self.round, self.replayed = epoch, 0, 0
         self.saying: Say | None = None
         self.result: Any = None
         self.finished = False
         self.kept: list[Outgoing] = []
-        self._agent, self._links = agent, links
+        self._agent, self._links, self._keeps = agent, links, keeps
         self._previous: Say | None = None
         self._saved_round = 0
         snapshot = None if left is None or left.snapshot is None else codec.unpack(left.snapshot, ENTRY_LIMIT)
         self._protocol: Protocol = factory(snapshot)
         if left is not None:
-            self._replay(left)
+            self._restore(left)
 
     @property
     def kind(self) -> str:
         """Which protocol is being spoken."""
         return self.saying.kind if self.saying is not None else ""
 
-    def hear(self, messages: dict[AgentId, Message] | None) -> bool:
+    def hear(self, messages: Mapping[AgentId, Message] | None) -> bool:
         """Let the protocol go on; None starts it.
 
+        Args:
+            messages: neighbour -> its message; one that is missing has not been heard.
         Returns:
             Whether it said something; otherwise it has finished.
         Raises:
@@ -115,7 +126,9 @@ class Conversation:
             if messages is None:
                 say = next(self._protocol)
             else:
-                hears = self._links.hears
+                hears: Sequence[AgentId] = self._links.hears
+                if len(messages) < len(self._links.peers):
+                    hears = [j for j in hears if j in messages]
                 say = self._protocol.send(
                     Heard(
                         {j: messages[j].body for j in hears},
@@ -133,8 +146,23 @@ class Conversation:
         except (TypeError, ValueError) as error:
             raise self._failed(error) from error
         self._previous, self.saying = self.saying, say
-        self.kept = [*self.kept[-1:], outgoing]
+        self.kept = [*self.kept, outgoing][-self._keeps :]
         return True
+
+    def replay(self, messages: Mapping[AgentId, Message]) -> None:
+        """Hear again what a former life has heard."""
+        self.hear(messages)
+        self.replayed += 1
+
+    def accepts(self, message: Message) -> bool:
+        """Whether the protocol can read a message of an agent that it listens to."""
+        say = self.saying
+        if say is None:
+            return True
+        if say.accepts is not None and not say.accepts(message.body, message.src):
+            return False
+        told, accepts_told = message.told, say.accepts_told
+        return told is None or accepts_told is None or accepts_told(told, message.src)
 
     def _failed(self, error: Exception) -> AgentError:
         """The protocol is the user's code: whatever it raises or says wrongly ends this agent, named."""
@@ -145,7 +173,7 @@ class Conversation:
         )
 
     def again(self, j: AgentId) -> Outgoing:
-        """What was said to one neighbour in the last two rounds, as messages to it alone."""
+        """What one neighbour may still need, as messages to it alone."""
         topic = self._links.private(j)
         # A broadcast's payload is what it would have read; whoever does not listen has messages of its own.
         return [(topic, dict(outgoing).get(topic, outgoing[0][1])) for outgoing in self.kept if outgoing]
@@ -165,7 +193,8 @@ class Conversation:
         ):
             return None
         self._saved_round = self.round
-        words = None if previous is None else codec.pack((previous.kind, previous.body, dict(previous.to)))
+        needed = previous is not None and self._keeps > 1
+        words = codec.pack((previous.kind, previous.body, dict(previous.to))) if needed and previous else None
         try:
             return Saved(self.epoch, self.round, codec.pack(say.snapshot), words)
         except TypeError as error:
@@ -175,19 +204,10 @@ class Conversation:
         """End the protocol."""
         self._protocol.close()
 
-    def _replay(self, left: Saved) -> None:
+    def _restore(self, left: Saved) -> None:
         self.round = self._saved_round = left.round
         if left.previous is not None:
             kind, body, to = codec.unpack(left.previous, ENTRY_LIMIT)
             self._previous = Say(body, to=to, kind=kind)
             self.kept = [self._links.outgoing(self._previous, self.epoch, self.round - 1)]
         self.hear(None)
-        for payloads in left.log:
-            messages = [codec.decode(payload) for payload in payloads]
-            self.hear({message.src: message for message in messages})
-            self.replayed += 1
-
-
-def payloads_of(messages: dict[AgentId, Message], peers: Sequence[AgentId]) -> list[bytes]:
-    """A round's messages as they came, for the log."""
-    return [messages[j].raw for j in peers]
