@@ -123,9 +123,14 @@ class Agent:
         self._said_at = self._look_at = clock()
         self.keeper: Timekeeper = self.make_keeper()
         try:
+            if left is not None:
+                self.telemetry.restore(left.telemetry)
             self.conversation = self._converse(left.epoch if left is not None else 0, left)
             if left is not None:
                 self.keeper.replay(left.log)
+            for measured in self.conversation.remade:
+                self.telemetry.add(*measured)
+            self.conversation.remade.clear()
         except Malformed:
             # Whole by its checksum and yet not readable: written by something else. As good as none.
             self._amnesic = True
@@ -218,6 +223,7 @@ class Agent:
     def reconnected(self) -> None:
         """The connection is there, for the first time or again: say hello, and what may have been lost."""
         self.hello()
+        self.telemetry.again()
         self.keeper.resume(self.clock())
 
     def will(self) -> bytes:
@@ -338,7 +344,8 @@ class Agent:
         """Drop the computation and start again from the inputs, in a newer epoch."""
         self.conversation.close()
         self._start_afresh(epoch)
-        self.memory.reset(Saved(epoch))
+        self.telemetry.begin(epoch)
+        self.memory.reset(Saved(epoch, telemetry=self.telemetry.state()))
         if self.state is not JOINING:
             self.state = PLAYING
             self._begin()
@@ -388,8 +395,8 @@ class Agent:
             self._publish(topic, payload)
             self.sent_bytes += len(payload)
         self.sent += len(conversation.kept[-1])
-        if conversation.saying is not None and (record := conversation.saying.record) is not None:
-            self.telemetry.add(max(conversation.round - 1, 0), record)
+        if (measured := conversation.measured) is not None:
+            self.telemetry.add(*measured)
 
     def repeat(self, messages: Outgoing) -> None:
         """Publish further copies of messages."""
@@ -402,6 +409,7 @@ class Agent:
         saved = self.conversation.snapshot(self._snapshot_every)
         if saved is None:
             return False
+        saved.telemetry = self.telemetry.state()
         self.memory.reset(saved)
         return True
 

@@ -83,6 +83,7 @@ class Conversation:
         finished: whether it has.
         kept: the messages that neighbours may still need, newest last.
         replayed: rounds gone through again on the way here.
+        remade: what was measured in these rounds: (round, measurements).
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Conversation:
         self.result: Any = None
         self.finished = False
         self.kept: list[Outgoing] = []
+        self.remade: list[tuple[int, Mapping[str, float]]] = []
         self._agent, self._links, self._keeps = agent, links, keeps
         self._previous: Say | None = None
         self._saved_round = 0
@@ -106,6 +108,13 @@ class Conversation:
         self._protocol: Protocol = factory(snapshot)
         if left is not None:
             self._restore(left)
+
+    @property
+    def measured(self) -> tuple[int, Mapping[str, float]] | None:
+        """The measurements that came with what is being said, and the round they are of."""
+        if self.saying is None or self.saying.record is None:
+            return None
+        return max(self.round - 1, 0), self.saying.record
 
     @property
     def kind(self) -> str:
@@ -151,7 +160,8 @@ class Conversation:
 
     def replay(self, messages: Mapping[AgentId, Message]) -> None:
         """Hear again what a former life has heard."""
-        self.hear(messages)
+        if self.hear(messages):
+            self._remake()
         self.replayed += 1
 
     def accepts(self, message: Message) -> bool:
@@ -211,3 +221,9 @@ class Conversation:
             self._previous = Say(body, to=to, kind=kind)
             self.kept = [self._links.outgoing(self._previous, self.epoch, self.round - 1)]
         self.hear(None)
+        if left.snapshot is None:  # with one, this was measured before it was taken
+            self._remake()
+
+    def _remake(self) -> None:
+        if (measured := self.measured) is not None:
+            self.remade.append(measured)

@@ -44,6 +44,8 @@ HASTE = 0.004
 PROGRESS_EVERY = 0.2
 TELEMETRY_EVERY = 0.25
 TELEMETRY_ROWS = 64
+# How long to stay, once all is over, for the recorder's receipts of what was measured last.
+RECORD_PATIENCE = 5.0
 # A start message carries every part of a host's agents: 10,000 of them fit.
 TELL_LIMIT = 1 << 20
 LINE_LIMIT = 64 * 1024 * 1024
@@ -61,18 +63,20 @@ class Host:
         start: the ``start`` message (see ``runner.launch``): ``run``, ``client``, ``protocol``, ``broker``
             (host, port, tls), ``shared`` (user, password, client_id) or None, ``agents``: each with ``part``
             and, unless shared, its own ``access``; optional ``stores`` (agent -> directory), ``sync``,
-            ``life``, how often this host was started before, and ``patient``, whether the broker may be
-            away at first.
+            ``life``, how often this host was started before, ``patient``, whether the broker may be away at
+            first, and ``recorded``, whether a recorder gives receipts.
         tell: sends one message to the runner.
 
     Attributes:
         released: whether every agent of the run has its result. Until then the process stays: an agent that
             comes back without its memory needs its neighbours, even those that had finished.
+        recorded: whether receipts of what was measured may come.
     """
 
     def __init__(self, start: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
         self._tell = tell
         self.released = bool(start.get("released"))
+        self.recorded = bool(start.get("recorded"))
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._start = start
         self._connections: list[tuple[Connection, Switchboard, list[Agent]]] = []
@@ -150,11 +154,25 @@ class Host:
             await asyncio.gather(*tasks, return_exceptions=True)
             for connection, _, agents in self._connections:
                 for agent in agents:
-                    if agent.state is JOINING:
+                    if agent.state is JOINING or not self.recorded:
                         continue  # it has measured nothing, and may not be who it claims to be
-                    for batch in agent.telemetry.take(last=True):
+                    for batch in agent.telemetry.take(time.monotonic(), last=True):
                         connection.publish(agent.telemetry.topic, batch)
                 await connection.close()
+
+    def take_receipts(self, message: dict[str, Any]) -> None:
+        """The recorder has written, has missed, or will never hear what these agents measured."""
+        by_name = {agent.id: agent for agent in self._agents}
+        if message["type"] == "recorded":
+            for name, epoch, origin, rows in message["marks"]:
+                by_name[name].telemetry.recorded((epoch, origin), rows)
+        elif message["state"] == "listening":
+            for agent in self._agents:
+                agent.telemetry.again()
+        else:
+            self.recorded = False
+            for agent in self._agents:
+                agent.telemetry.discard()
 
     def _fail(self, error: AgentError) -> None:
         if not self._failure.done():
@@ -164,6 +182,7 @@ class Host:
         """Resend, publish telemetry, report progress and results, until every agent has left."""
         pairs = [(agent, connection) for connection, _, agents in self._connections for agent in agents]
         next_progress = next_telemetry = 0.0
+        ending: float | None = None
         while True:
             now = time.monotonic()
             flush = now >= next_telemetry
@@ -172,8 +191,10 @@ class Host:
             for agent, connection in pairs:
                 if now >= agent.deadline:
                     agent.tick(now)
-                if (rows := len(agent.telemetry)) and (flush or rows >= TELEMETRY_ROWS):
-                    for batch in agent.telemetry.take():
+                if not self.recorded:
+                    agent.telemetry.discard()
+                elif flush or len(agent.telemetry) >= TELEMETRY_ROWS:
+                    for batch in agent.telemetry.take(now, last=ending is not None):
                         connection.publish(agent.telemetry.topic, batch)
                 if agent.state in (LINGERING, GONE) and agent.id not in self._reported:
                     self._reported.add(agent.id)
@@ -182,7 +203,12 @@ class Host:
                 next_progress = now + PROGRESS_EVERY
                 self._tell({"type": "progress", "agents": {a.id: progress(a) for a in self._agents}})
             if self.released and all(agent.state is GONE for agent in self._agents):
-                return
+                if not self.recorded or now - (ending or now) > RECORD_PATIENCE:
+                    return
+                if ending is None:
+                    ending, next_telemetry = now, now  # say that this was all, and wait for the receipt
+                elif all(agent.telemetry.settled for agent in self._agents):
+                    return
             await asyncio.sleep(HASTE if any(agent.eager for agent in self._agents) else BEAT)
 
 
@@ -213,9 +239,23 @@ def progress(agent: Agent) -> dict[str, Any]:
         "kind": agent.kind,
         "record": agent.telemetry.latest,
         "waiting_for": agent.waiting_for()[:5],
-        "rejected": dict(agent.rejected),
         "suspects": agent.suspects(),
         "not_durable": agent.not_durable,
+        **counts(agent),
+    }
+
+
+def counts(agent: Agent) -> dict[str, Any]:
+    """What an agent has counted in this life."""
+    return {
+        "incarnation": agent.incarnation,
+        "sent": agent.sent,
+        "sent_bytes": agent.sent_bytes,
+        "received": agent.received,
+        "received_bytes": agent.received_bytes,
+        "resent": agent.resent,
+        "rejected": dict(agent.rejected),
+        "first_round_at": agent.first_round_at,
     }
 
 
@@ -225,17 +265,10 @@ def describe(agent: Agent) -> dict[str, Any]:
         "agent": agent.id,
         "result": asdict(agent.result),
         "rounds": agent.round + 1,
-        "sent": agent.sent,
-        "sent_bytes": agent.sent_bytes,
-        "received": agent.received,
-        "received_bytes": agent.received_bytes,
-        "resent": agent.resent,
-        "rejected": dict(agent.rejected),
-        "first_round_at": agent.first_round_at,
-        "incarnation": agent.incarnation,
         "epoch": agent.epoch,
         "replayed": agent.conversation.replayed,
         "not_durable": agent.not_durable,
+        **counts(agent),
     }
 
 
@@ -252,13 +285,20 @@ async def _serve(control: socket.socket) -> int:
     async def runner_has_gone() -> None:
         with contextlib.suppress(ConnectionError):  # gone all the same
             while line := await reader.readline():
-                if json.loads(line)["type"] == "end" and host is not None:
+                message = json.loads(line)
+                if host is None:
+                    continue
+                if message["type"] == "end":
                     host.released = True
+                else:
+                    host.take_receipts(message)
 
-    line = await reader.readline()
-    if not line:
-        return 1  # the runner has gone before it said anything
-    start = json.loads(line)
+    start: dict[str, Any] = {}
+    while start.get("type") != "start":  # what the runner says to all may come before
+        line = await reader.readline()
+        if not line:
+            return 1  # the runner has gone before it said anything
+        start = json.loads(line)
     names = [entry["part"]["agent"] for entry in start["agents"]]
     runner_gone = asyncio.create_task(runner_has_gone(), name="runner-gone")
     playing: asyncio.Task[None] | None = None

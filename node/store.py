@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from broker import codec
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-VERSION = 1
+VERSION = 2
 _HEAD = struct.Struct("<II")  # length, crc32
 # A log entry holds one round's messages, each at most codec.SIZE_LIMIT.
 ENTRY_LIMIT = 1 << 28
@@ -39,6 +39,7 @@ class Saved:
         round: the round in which the snapshot's words are said; the log starts there.
         snapshot: packed, for ``protocol(resume=...)``; None: a fresh start, in round 0.
         previous: the packed words of the round before, or None.
+        telemetry: what was measured until then and may not be on file yet (``Telemetry.state``), or None.
         log: the payloads heard in each round since, one tuple a round.
     """
 
@@ -46,6 +47,7 @@ class Saved:
     round: int = 0
     snapshot: bytes | None = None
     previous: bytes | None = None
+    telemetry: bytes | None = None
     log: list[tuple[bytes, ...]] = field(default_factory=list)
 
 
@@ -85,7 +87,7 @@ class MemoryStore:
 
     def reset(self, saved: Saved) -> None:
         """See ``Store``."""
-        self.saved = Saved(saved.epoch, saved.round, saved.snapshot, saved.previous)
+        self.saved = replace(saved, log=[])
 
     def append(self, heard: Sequence[bytes]) -> None:
         """See ``Store``."""
@@ -128,7 +130,7 @@ class DiskStore:
     def reset(self, saved: Saved) -> None:
         """See ``Store``. A crash at any instant leaves the old state or the new one."""
         # The log names the snapshot it continues: an old log beside a new snapshot is known for what it is.
-        self._write("snapshot", (saved.epoch, saved.round, saved.snapshot, saved.previous))
+        self._write("snapshot", (saved.epoch, saved.round, saved.snapshot, saved.previous, saved.telemetry))
         self._open_log(saved, fresh=True)
 
     def append(self, heard: Sequence[bytes]) -> None:
@@ -150,8 +152,14 @@ class DiskStore:
     def _saved(self) -> Saved | None:
         values = self._read("snapshot")
         match values:
-            case (int(epoch), int(round_), (bytes() | None) as snapshot, (bytes() | None) as previous):
-                return Saved(epoch, round_, snapshot, previous)
+            case (
+                int(epoch),
+                int(round_),
+                (bytes() | None) as snapshot,
+                (bytes() | None) as previous,
+                (bytes() | None) as telemetry,
+            ):
+                return Saved(epoch, round_, snapshot, previous, telemetry)
             case _:
                 return None
 

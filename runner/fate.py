@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
     from topologies.faults import AnyEvent, Faults
 
-# The client that records a virtual run is no part of the network, and nothing befalls it.
-RECORDER = "recorder"
-
 
 def fate_of(faults: Faults, events: Iterable[AnyEvent]) -> FaultyLinks:
     """The virtual network's part of the faults: everything that happens to messages on links.
@@ -42,4 +39,4 @@ def fate_of(faults: Faults, events: Iterable[AnyEvent]) -> FaultyLinks:
             side = {agent: k for k, group in enumerate(event.groups) for agent in group}
             barriers.append(Barrier(event.at, event.at + event.lasts, side=side))
     until = faults.until if faults.until is not None else math.inf
-    return FaultyLinks(rates, by_link, faults.slow, barriers, until, exempt=(RECORDER,))
+    return FaultyLinks(rates, by_link, faults.slow, barriers, until)

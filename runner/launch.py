@@ -21,12 +21,14 @@ from broker.transport import Address, BrokerError, parse_url
 from node.host import PROTOCOL
 from runner.errors import RunFailed, UserError
 from runner.hosts import Hosts, Message, distribute
+from runner.lives import Lives
 from runner.scribe import Scribe
 from runner.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from node.part import Part
     from runner.chaos import Chaos
+    from runner.ledger import Mark
     from topologies import LoadedScenario
 
 # Without any progress for so long the run is stuck; the error says who waits for whom.
@@ -73,7 +75,8 @@ class Launched:
         reports: agent -> its final account.
         outcome: done when every agent has reported, or with the error that ended the run.
         revive: called with a host and its exit code; whether it is being started again.
-        rounds: agent -> newest round heard of; moved: when any of them last grew (monotonic).
+        progress: agent -> where it stood when it was last heard of; moved: when any last moved (monotonic).
+        lives: what agents count, over all their lives.
     """
 
     shares: Sequence[Sequence[str]]
@@ -84,6 +87,7 @@ class Launched:
     moved: float = field(default_factory=time.monotonic)
     failures: dict[int, Message] = field(default_factory=dict)
     farewells: set[int] = field(default_factory=set)
+    lives: Lives = field(default_factory=Lives)
     outcome: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     all_left: asyncio.Event = field(default_factory=asyncio.Event)
     revive: Callable[[int, int], bool] = lambda host, code: False
@@ -98,10 +102,12 @@ class Launched:
                         self.moved = time.monotonic()
                     if info["not_durable"] and not (before and before["not_durable"]):
                         self.warn(info["not_durable"])
+                    self.lives.heard(agent, info)
                     self.progress[agent] = info
                     self.watch(agent, info)
             case "result":
                 self.reports[message["agent"]] = message
+                self.lives.heard(message["agent"], message)
                 if len(self.reports) == sum(map(len, self.shares)) and not self.outcome.done():
                     self.outcome.set_result(None)
             case "failed":
@@ -116,6 +122,8 @@ class Launched:
         """A host process has ended."""
         missing = [agent for agent in self.shares[host] if agent not in self.reports]
         if host not in self.failures and host not in self.farewells and self.revive(host, code):
+            for agent in self.shares[host]:
+                self.lives.restarted(agent)
             return
         self._left(host)
         if missing and host not in self.failures:
@@ -153,7 +161,8 @@ async def run_processes(
     """Launch every agent's process, wait for their results and end everything that was started.
 
     Returns:
-        What every agent reports of itself, the wall time in seconds, and the monotonic time of the launch.
+        What every agent reports of itself, counters over all its lives; the wall time in seconds; and the
+        monotonic time of the launch.
     Raises:
         UserError: if the broker cannot be used as asked.
         RunFailed: naming the agent and the cause.
@@ -184,6 +193,7 @@ async def run_processes(
             stack.push_async_callback(_clean_up, address, spec.client, loaded.agents, run, settings.warn)
         via = await chaos.interpose(stack, address) if chaos else address
         recorder = _access(grants["recorder"], address, own)
+        scribe: Scribe | None = None
         if loaded.spec.record.every:
             config = {
                 "run": run,
@@ -195,7 +205,9 @@ async def run_processes(
                 "tls": address.tls,
                 "agents": list(loaded.agents),
             }
-            scribe = Scribe(config, settings.warn)
+            scribe = Scribe(
+                config, settings.warn, restart=loaded.spec.recovery.restart, **_receipts(hosts, shares)
+            )
             stack.push_async_callback(scribe.stop)
             await scribe.start()
         # Last in, first out: the agents end before the recorder that hears their last words, and it before
@@ -222,6 +234,7 @@ async def run_processes(
                 "sync": recovery.durable == "round",
                 "life": life,
                 "released": launched.outcome.done(),
+                "recorded": scribe is not None and scribe.recording,
                 "patient": recovery.restart,  # whoever comes back may find the broker dead as well
             }
 
@@ -243,7 +256,8 @@ async def run_processes(
             await asyncio.wait_for(launched.all_left.wait(), GOODBYE_TIMEOUT)
         except TimeoutError:
             settings.warn("some agents did not leave after their result; they are ended now")
-    return launched.reports, seconds, launched_at
+    reports = {agent: {**report, **launched.lives.total(agent)} for agent, report in launched.reports.items()}
+    return reports, seconds, launched_at
 
 
 async def _outcome(launched: Launched, stall_timeout: float) -> None:
@@ -315,7 +329,7 @@ async def _broker(
             reason = await broker.wait_ended()
             if not loaded.spec.recovery.restart:
                 return launched.fail(RunFailed(f"the broker ended: {reason}"))
-            settings.warn(f"the broker ended and is started again: {reason.splitlines()[0]}")
+            settings.warn(f"the broker ended and is started again: {reason.partition(';')[0]}")
             keep_store = await chaos.before_broker() if chaos else True
             try:
                 await broker.restart(keep_store=keep_store)
@@ -331,6 +345,28 @@ async def _broker(
 
     stack.push_async_callback(stop_watching)
     return broker.address, True
+
+
+def _receipts(hosts: Hosts, shares: Sequence[Sequence[str]]) -> dict[str, Callable[..., None]]:
+    """What to do when the recorder says something that agents have to know."""
+    host_of = {agent: host for host, share in enumerate(shares) for agent in share}
+
+    def recorded(marks: Sequence[Mark]) -> None:
+        by_host: dict[int, list[Mark]] = {}
+        for mark in marks:
+            by_host.setdefault(host_of[mark[0]], []).append(mark)
+        for host, own in by_host.items():
+            hosts.send(host, {"type": "recorded", "marks": own}, if_room=True)
+
+    def to_all(message: Message) -> None:
+        for host in range(len(shares)):
+            hosts.send(host, message)
+
+    return {
+        "recorded": recorded,
+        "again": partial(to_all, {"type": "recorder", "state": "listening"}),
+        "over": partial(to_all, {"type": "recorder", "state": "over"}),
+    }
 
 
 def _ended(launched: Launched, task: asyncio.Task[None]) -> None:

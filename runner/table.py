@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from runner.result import RunResult
 
 AGENT_LIMIT = 40
+_OF_ALL_LIVES = "of agents; counts are of all lives, but for the last 0.2 s of a killed one"
 PLOT = "convergence.png"
 
 
@@ -117,13 +118,14 @@ def _groups(result: RunResult | ConsensusResult) -> Iterator[tuple[str, list[Row
     else:
         yield "outcome against the central optimum", _outcome(result)
         yield "certificate", _certificate(result)
-    if result.dropped or result.retransmissions:
+    if result.dropped or result.retransmissions or result.restarts:
         dropped = [Row(kind, f"{count:,}", "dropped") for kind, count in sorted(result.dropped.items())]
         yield (
             "messages out of the ordinary",
             [
                 *dropped,
                 *([Row("retransmissions", f"{result.retransmissions:,}")] if result.retransmissions else []),
+                *([Row("restarts", f"{result.restarts:,}", _OF_ALL_LIVES)] if result.restarts else []),
             ],
         )
 

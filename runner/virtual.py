@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from broker import topics
 from broker.codec import Malformed
 from broker.virtual import Fate, Stalled
 from node.errors import AgentError
-from node.host import describe, progress
+from node.host import counts, describe, progress
 from node.protocols.registry import protocol_of
 from node.store import MemoryStore
 from runner.errors import Interrupted, RunFailed
-from runner.fate import RECORDER, fate_of
+from runner.fate import fate_of
+from runner.ledger import Ledger
+from runner.lives import Lives
 from runner.record import PartWriter, decode_batch
 from runner.world import BEAT, World
 from topologies.faults import schedule
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from node.agent import Agent
     from node.part import Part
     from runner.world import ProtocolOf
     from topologies.faults import Faults
 
-# Virtual seconds between two batches of telemetry.
+# Virtual seconds between two looks at what was measured.
 TELEMETRY_EVERY = 1.0
 
 
@@ -56,7 +58,7 @@ def run_virtual(
         protocol: what every agent plays.
         stopped: asked every virtual second whether to give up.
     Returns:
-        What every agent reports of itself, and the virtual seconds it took.
+        What every agent reports of itself, counters over all its lives, and the virtual seconds it took.
     Raises:
         RunFailed: naming the agent that cannot go on, or who waits for whom.
         Interrupted: if ``stopped()``.
@@ -65,35 +67,45 @@ def run_virtual(
     writer = PartWriter(directory, run) if directory is not None else None
     edges = [(i, j) for i, part in parts.items() for j in part.hears]
     events = schedule(faults, tuple(parts), edges, seed) if faults is not None else []
+    lives = Lives()
+
+    def killed(agent: Agent) -> None:
+        lives.heard(agent.id, counts(agent))
+        lives.restarted(agent.id)
+
     world = World(
         parts,
         protocol,
         seed,
         fate=fate_of(faults, events) if fate is None and faults is not None else fate,
         store=(lambda name: MemoryStore()) if durable and events else None,
+        killed=killed,
     )
     network = world.network
 
-    def take_in(topic: str, payload: bytes) -> None:
-        if writer is not None:
-            try:
-                writer.append(decode_batch(payload, topics.Topic.parse(topic).src))
-            except Malformed as error:
-                raise AssertionError(f"our own telemetry is malformed: {error}") from error
+    ledger = Ledger(parts)
 
-    recorder = network.connect(RECORDER, take_in)
-    if writer is not None:
-        recorder.subscribe([topics.all_telemetry(run)])
-
-    def publish_telemetry(*, last: bool) -> None:
-        for life in world.lives.values():
-            for batch in life.agent.telemetry.take(last=last):
-                life.publish(life.agent.telemetry.topic, batch)
+    def record(*, last: bool) -> None:
+        # Straight from the agents: the recorder is no part of the network that is simulated.
+        for name, agent in world.agents.items():
+            if writer is None:
+                agent.telemetry.discard()
+                continue
+            for payload in agent.telemetry.take(network.now, last=last):
+                try:
+                    batch = ledger.accept(decode_batch(payload, name))
+                except Malformed as error:
+                    raise AssertionError(f"our own telemetry is malformed: {error}") from error
+                if batch is not None:
+                    writer.append(batch)
+        for name, epoch, origin, rows in ledger.receipts():
+            if name in world.lives:
+                world.lives[name].agent.telemetry.recorded((epoch, origin), rows)
 
     def report() -> None:
         if stopped():
             raise Interrupted("stopped")
-        publish_telemetry(last=False)
+        record(last=False)
         if watch is not None:
             for name, agent in world.agents.items():
                 watch(name, progress(agent))
@@ -103,9 +115,7 @@ def run_virtual(
         world.start(events)
         network.call_later(TELEMETRY_EVERY + BEAT / 2, report)
         world.run(limit)
-        took = network.now
-        publish_telemetry(last=True)
-        network.run(lambda: network.now > took + 1.0, limit + 2.0)
+        record(last=True)
     except AgentError as error:
         raise RunFailed(str(error)) from error
     except Stalled as error:
@@ -113,4 +123,8 @@ def run_virtual(
     finally:
         if writer is not None:
             writer.flush()
-    return {name: describe(agent) for name, agent in world.agents.items()}, took
+    reports = {}
+    for name, agent in world.agents.items():
+        lives.heard(name, counts(agent))
+        reports[name] = {**describe(agent), **lives.total(name)}
+    return reports, network.now

@@ -51,6 +51,7 @@ class World:
             and not at the next beat; truer, and dearer.
         may_forget: asked with an agent's id before it is killed and loses any of its memory; whether it may.
             None: always.
+        killed: called with the driver of an agent that has been killed.
         make_agent: the driver; anything else than ``Agent`` is for tests of tests.
 
     Attributes:
@@ -73,6 +74,7 @@ class World:
         exit_when_gone: bool = False,
         prompt: bool = True,
         may_forget: Callable[[AgentId], bool] | None = None,
+        killed: Callable[[Agent], None] | None = None,
         make_agent: Callable[..., Agent] = Agent,
     ) -> None:
         self.parts, self.protocol, self.snapshot_every = parts, protocol, snapshot_every
@@ -81,7 +83,7 @@ class World:
         self.lives: dict[AgentId, Life] = {}
         self.stores: dict[AgentId, Store] = {}
         self.loses_memory, self.prompt = loses_memory, prompt
-        self._new_store, self._may_forget = store, may_forget
+        self._new_store, self._may_forget, self._killed = store, may_forget, killed
         self._numbers = dict.fromkeys(sorted(parts), 0)
         self._broker_back = -math.inf
         self._unfinished = set(parts)
@@ -153,6 +155,8 @@ class World:
         del self.lives[name]
         if life.client is not None:
             life.client.abort()
+        if self._killed is not None:
+            self._killed(life.agent)
         self._numbers[name] += 1
         if forget:
             self.stores.pop(name, None)

@@ -109,6 +109,8 @@ def test_dropped_messages_and_retransmissions_are_counted_by_kind():
     assert line(text, "undecodable") == "undecodable 3 dropped"
     assert line(text, "forged-sender") == "forged-sender 1 dropped"
     assert line(text, "retransmissions") == "retransmissions 1,200"
+    assert "restarts" not in text
+    assert line(printed(restarts=3), "restarts").startswith("restarts 3 of agents; counts are of all lives")
 
 
 def test_the_last_line_says_where_record_and_plot_are(tmp_path: Path):
