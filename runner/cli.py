@@ -64,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--virtual", action="store_true", help="one process, virtual network, virtual time")
     run.add_argument("--agents", action="store_true", help="also print every agent's allocation, price, tax")
     run.add_argument("--quiet", action="store_true", help="no progress display")
+    run.add_argument(
+        "--unguaranteed", action="store_true", help="play even if nothing proves that play converges"
+    )
     run.set_defaults(command=_run)
 
     simulate = commands.add_parser("simulate", help="look for mistakes under storms", description=_SIMULATE)
@@ -125,6 +128,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from runner.api import run_async
     from runner.progress import Progress
 
+    if arguments.unguaranteed:
+        arguments.overrides = [*arguments.overrides, "mechanism.unguaranteed=true"]
     loaded = _load(arguments)
     errors = Console(stderr=True)
     progress = Progress(errors, loaded.agents, quiet=arguments.quiet)

@@ -117,6 +117,7 @@ def run_virtual(
         world.run(limit)
         record(last=True)
     except AgentError as error:
+        record(last=True)  # nothing that was measured is to be lost
         raise RunFailed(str(error)) from error
     except Stalled as error:
         raise RunFailed(str(error)) from error

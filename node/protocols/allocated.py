@@ -1,9 +1,10 @@
-"""What an agent knows at the end of an allocation run, whatever the mechanism."""
+"""What an agent knows at the end of an allocation run, whatever the mechanism, and what was promised to
+it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,3 +41,21 @@ class Allocated:
     play_rounds: int
     residual: float
     satisfied: bool
+
+
+def goods_of(rules: Mapping[str, Any]) -> int:
+    """K of private goods, P of a public good, from the public rules."""
+    return len(rules["capacities"]) if "capacities" in rules else int(rules["features"])
+
+
+def scale_of(rules: Mapping[str, Any], agents: int) -> float:
+    """The size of allocation that ``stopping.tolerance`` is relative to.
+
+    Unless it is given: for private goods max |c| / N, for some agent gets at least that much, so an error
+    relative to it is at most that of the largest share; for a public good, of whose optimum nothing is
+    known beforehand, 1.
+    """
+    given = rules["stopping"].get("scale")
+    if given is not None:
+        return float(given)
+    return max(abs(c) for c in rules["capacities"]) / agents if "capacities" in rules else 1.0

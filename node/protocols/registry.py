@@ -19,11 +19,13 @@ def protocol_of(part: Part, resume: Any = None) -> Protocol:
         ValueError: for an unknown mechanism.
     """
     match part.contract.get("mechanism"):
-        case "private-goods":
+        case "private-goods" | "public-goods":
             return allocate(part, resume)
         case "consensus":
             if resume is not None:
                 raise ValueError("consensus takes no snapshots of its own; it is replayed from the start")
             return consensus(part)
         case other:
-            raise ValueError(f"unknown mechanism {other!r}; expected 'private-goods' or 'consensus'")
+            raise ValueError(
+                f"unknown mechanism {other!r}; expected 'private-goods', 'public-goods' or 'consensus'"
+            )
