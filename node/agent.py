@@ -127,7 +127,7 @@ class Agent:
                 self.telemetry.restore(left.telemetry)
             self.conversation = self._converse(left.epoch if left is not None else 0, left)
             if left is not None:
-                self.keeper.replay(left.log)
+                self.keeper.replay(left)
             for measured in self.conversation.remade:
                 self.telemetry.add(*measured)
             self.conversation.remade.clear()
@@ -404,14 +404,13 @@ class Agent:
             self._publish(topic, payload)
         self.resent += len(messages)
 
-    def keep_snapshot(self) -> bool:
+    def keep_snapshot(self) -> None:
         """Put a snapshot in the place of what the store holds, if there is one and it is time for it."""
         saved = self.conversation.snapshot(self._snapshot_every)
-        if saved is None:
-            return False
-        saved.telemetry = self.telemetry.state()
-        self.memory.reset(saved)
-        return True
+        if saved is not None:
+            saved.telemetry = self.telemetry.state()
+            self.keeper.remember(saved)
+            self.memory.reset(saved)
 
     def finish(self) -> None:
         """The protocol has returned: stay for neighbours that may need the last words."""

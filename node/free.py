@@ -19,11 +19,12 @@ from broker import codec
 from node.timekeeper import Timekeeper
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable
 
     from broker.codec import Message
     from node.agent import Agent
     from node.part import AgentId
+    from node.store import Saved
 
 # Spreads the ticks of agents that were started together.
 JITTER = 0.2
@@ -59,12 +60,20 @@ class Free(Timekeeper):
         """See ``Timekeeper``."""
         self._newest, self._unlogged = {}, set()
 
-    def replay(self, log: Sequence[Sequence[bytes]]) -> None:
-        """See ``Timekeeper``. An entry holds what had become newest since the one before."""
-        for payloads in log:
-            for message in map(codec.decode, payloads):
-                self._newest[message.src] = message
+    def replay(self, left: Saved) -> None:
+        """See ``Timekeeper``. An entry of the log holds what had become newest since the one before."""
+        self._note(left.newest)
+        for payloads in left.log:
+            self._note(payloads)
             self.agent.conversation.replay(self._newest)
+
+    def _note(self, payloads: Iterable[bytes]) -> None:
+        for message in map(codec.decode, payloads):
+            self._newest[message.src] = message
+
+    def remember(self, saved: Saved) -> None:
+        """See ``Timekeeper``."""
+        saved.newest = tuple(self._newest[j].raw for j in sorted(self._newest))
 
     def said(self, now: float) -> None:
         """See ``Timekeeper``."""
@@ -73,6 +82,7 @@ class Free(Timekeeper):
             for j in [j for j, message in self._newest.items() if not self._readable(message)]:
                 del self._newest[j]
                 self._unlogged.discard(j)
+                self.agent.reject("body")
         self._wait(now)
 
     def resume(self, now: float) -> None:
@@ -126,8 +136,8 @@ class Free(Timekeeper):
         if not agent.conversation.hear(self._newest):
             return agent.finish()
         agent.speak()
-        if agent.memory and agent.keep_snapshot():
-            self._unlogged = set(self._newest)  # the log begins anew
+        if agent.memory:
+            agent.keep_snapshot()
 
     def _wait(self, now: float) -> None:
         self._deadline = now + self._period * (1.0 + JITTER * self._jitter.uniform(-1.0, 1.0))

@@ -20,11 +20,12 @@ from node.pacing import Pacer
 from node.timekeeper import Timekeeper
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
     from broker.codec import Message
     from node.agent import Agent
     from node.part import AgentId
+    from node.store import Saved
 
 
 class Rounds(Timekeeper):
@@ -54,9 +55,9 @@ class Rounds(Timekeeper):
         """See ``Timekeeper``."""
         self._now, self._next = {}, {}
 
-    def replay(self, log: Sequence[Sequence[bytes]]) -> None:
+    def replay(self, left: Saved) -> None:
         """See ``Timekeeper``."""
-        for payloads in log:
+        for payloads in left.log:
             messages = [codec.decode(payload) for payload in payloads]
             self.agent.conversation.replay({message.src: message for message in messages})
 

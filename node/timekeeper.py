@@ -6,11 +6,12 @@ import abc
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
     from broker.codec import Message
     from node.agent import Agent
     from node.part import AgentId
+    from node.store import Saved
 
 
 class Timekeeper(abc.ABC):
@@ -48,8 +49,12 @@ class Timekeeper(abc.ABC):
         """A new computation begins: forget what was heard in the old one."""
 
     @abc.abstractmethod
-    def replay(self, log: Sequence[Sequence[bytes]]) -> None:
-        """Let the protocol hear again what a store has kept; nothing is said."""
+    def replay(self, left: Saved) -> None:
+        """Let the protocol hear again what it has heard since a snapshot; nothing is said."""
+
+    def remember(self, saved: Saved) -> None:
+        """Add to a snapshot what ``replay`` needs beside the log."""
+        return
 
     @abc.abstractmethod
     def said(self, now: float) -> None:
