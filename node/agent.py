@@ -141,7 +141,7 @@ class Agent:
         return Rounds(self) if self._part.tick is None else Free(self, self._part.tick)
 
     def _converse(self, epoch: int, left: Saved | None = None) -> Conversation:
-        return Conversation(self.id, self._links, self._factory, epoch, left, self.keeper.keeps)
+        return Conversation(self.id, self._links, self._factory, epoch, left, free=self.free)
 
     def _start_afresh(self, epoch: int) -> None:
         """A computation from the inputs, as if nothing had ever been said in this epoch."""
@@ -171,6 +171,11 @@ class Agent:
     def result(self) -> Any:
         """What the protocol returned; None before."""
         return self.conversation.result
+
+    @property
+    def free(self) -> bool:
+        """Whether it runs freely instead of keeping rounds."""
+        return self._part.free
 
     @property
     def playing(self) -> bool:

@@ -45,12 +45,12 @@ class Links:
         return self._to[j]
 
     def outgoing(self, say: Say, epoch: int, round_: int) -> Outgoing:
-        """A round's messages: one broadcast, or one a neighbour if some of it is private."""
+        """A round's messages: one broadcast, or one a neighbour if listeners are told something private."""
 
         def encode(body: Any, told: Any = None) -> bytes:
             return codec.encode(self._prefix, epoch, round_, say.kind, body, told)
 
-        if say.to:
+        if not self._listeners.isdisjoint(say.to):
             return [
                 (self._to[j], encode(say.body if j in self._listeners else None, say.to.get(j)))
                 for j in self.peers
@@ -60,7 +60,9 @@ class Links:
             messages.append((self._say, encode(say.body)))
         if self._pulsed:
             pulse = encode(None)
-            messages.extend((self._to[j], pulse) for j in self._pulsed)
+            messages.extend(
+                (self._to[j], encode(None, say.to[j]) if j in say.to else pulse) for j in self._pulsed
+            )
         return messages
 
 
@@ -74,7 +76,8 @@ class Conversation:
         epoch: which computation of the run this is.
         left: what a store gave back, to go on from there; None: from the start. What was heard since is to
             be replayed.
-        keeps: how many of the last messages neighbours may still need, 1 or 2.
+        free: whether neighbours need the last message only, and those it does not listen to may tell it
+            something; in rounds they need the last two.
 
     Attributes:
         round: the current round, from 0.
@@ -93,7 +96,8 @@ class Conversation:
         factory: Factory,
         epoch: int,
         left: Saved | None = None,
-        keeps: int = 2,
+        *,
+        free: bool = False,
     ) -> None:
         self.epoch, self.round, self.replayed = epoch, 0, 0
         self.saying: Say | None = None
@@ -101,7 +105,8 @@ class Conversation:
         self.finished = False
         self.kept: list[Outgoing] = []
         self.remade: list[tuple[int, Mapping[str, float]]] = []
-        self._agent, self._links, self._keeps = agent, links, keeps
+        self._agent, self._links, self._keeps = agent, links, 1 if free else 2
+        self._told_by = links.peers if free else links.hears
         self._previous: Say | None = None
         self._saved_round = 0
         snapshot = None if left is None or left.snapshot is None else codec.unpack(left.snapshot, ENTRY_LIMIT)
@@ -136,12 +141,14 @@ class Conversation:
                 say = next(self._protocol)
             else:
                 hears: Sequence[AgentId] = self._links.hears
+                told_by: Sequence[AgentId] = self._told_by
                 if len(messages) < len(self._links.peers):
                     hears = [j for j in hears if j in messages]
+                    told_by = [j for j in told_by if j in messages]
                 say = self._protocol.send(
                     Heard(
                         {j: messages[j].body for j in hears},
-                        {j: told for j in hears if (told := messages[j].told) is not None},
+                        {j: told for j in told_by if (told := messages[j].told) is not None},
                     )
                 )
                 self.round += 1
@@ -164,12 +171,12 @@ class Conversation:
             self._remake()
         self.replayed += 1
 
-    def accepts(self, message: Message) -> bool:
-        """Whether the protocol can read a message of an agent that it listens to."""
+    def accepts(self, message: Message, *, heard: bool = True) -> bool:
+        """Whether the protocol can read a message, of an agent that it listens to unless not ``heard``."""
         say = self.saying
         if say is None:
             return True
-        if say.accepts is not None and not say.accepts(message.body, message.src):
+        if heard and say.accepts is not None and not say.accepts(message.body, message.src):
             return False
         told, accepts_told = message.told, say.accepts_told
         return told is None or accepts_told is None or accepts_told(told, message.src)

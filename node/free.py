@@ -38,7 +38,6 @@ class Free(Timekeeper):
         period: seconds between two ticks, > 0; each varies by ``JITTER``, drawn from run and agent.
     """
 
-    keeps = 1
     barrier = False
 
     def __init__(self, agent: Agent, period: float) -> None:
@@ -117,7 +116,8 @@ class Free(Timekeeper):
             agent.repeat(agent.conversation.again(src))
 
     def _readable(self, message: Message) -> bool:
-        return message.src not in self.agent.hears or self.agent.conversation.accepts(message)
+        heard = message.src in self.agent.hears
+        return self.agent.conversation.accepts(message, heard=heard)
 
     def advance(self) -> None:
         """See ``Timekeeper``: nothing happens before the next tick."""

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 class Rounds(Timekeeper):
     """The synchroniser of one agent. See ``Timekeeper``."""
 
-    keeps = 2
     barrier = True
 
     def __init__(self, agent: Agent) -> None:

@@ -24,13 +24,11 @@ class Timekeeper(abc.ABC):
         agent: whose time it keeps.
 
     Attributes:
-        keeps: how many of the agent's last messages neighbours may still need.
         barrier: whether nothing may be said before every neighbour has said hello.
         eager: whether ``deadline`` wants to be kept to the millisecond.
         deadline: when ``tick`` has something to do; in the clock's seconds.
     """
 
-    keeps: int
     barrier: bool
 
     def __init__(self, agent: Agent) -> None:
