@@ -32,6 +32,7 @@ from node.part import Part
 from node.protocol import Protocol
 from node.store import DiskStore
 from node.switchboard import Switchboard
+from node.ticking import ticking
 
 if TYPE_CHECKING:
     import socket
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 BEAT = 0.05
 # The same while messages are being lost: the shortest retransmission time-out of ``node.pacing``.
 HASTE = 0.004
+# Agents that run freely tick by themselves; so many of them are looked after at the full pace, more at less.
+CROWD = 500
 PROGRESS_EVERY = 0.2
 TELEMETRY_EVERY = 0.25
 TELEMETRY_ROWS = 64
@@ -144,6 +147,8 @@ class Host:
             AgentError, BrokerError: the first thing that stopped an agent.
         """
         tasks = [asyncio.create_task(self._beat(), name="heartbeat")]
+        if free := [agent for agent in self._agents if agent.free]:
+            tasks.append(asyncio.create_task(ticking(free, time.monotonic), name="ticks"))
         for connection, switchboard, agents in self._connections:
             joined = partial(_reconnected, agents)
             keeping = connection.keep(switchboard.topics(), joined, patient=self._start.get("patient", False))
@@ -186,6 +191,8 @@ class Host:
     async def _beat(self) -> None:
         """Resend, publish telemetry, report progress and results, until every agent has left."""
         pairs = [(agent, connection) for connection, _, agents in self._connections for agent in agents]
+        free = sum(agent.free for agent in self._agents)
+        pace = max(1.0, free / CROWD)
         next_progress = next_telemetry = 0.0
         ending: float | None = None
         while True:
@@ -194,7 +201,7 @@ class Host:
             if flush:
                 next_telemetry = now + TELEMETRY_EVERY
             for agent, connection in pairs:
-                if now >= agent.deadline:
+                if not agent.free and now >= agent.deadline:
                     agent.tick(now)
                 if not self.recorded:
                     agent.telemetry.discard()
@@ -205,7 +212,7 @@ class Host:
                     self._reported.add(agent.id)
                     self._tell({"type": "result", **describe(agent)})
             if now >= next_progress:
-                next_progress = now + PROGRESS_EVERY
+                next_progress = now + pace * PROGRESS_EVERY
                 self._tell({"type": "progress", "agents": {a.id: progress(a) for a in self._agents}})
             if self.released and all(agent.state is GONE for agent in self._agents):
                 if not self.recorded or now - (ending or now) > RECORD_PATIENCE:
@@ -214,7 +221,8 @@ class Host:
                     ending, next_telemetry = now, now  # say that this was all, and wait for the receipt
                 elif all(agent.telemetry.settled for agent in self._agents):
                     return
-            await asyncio.sleep(HASTE if any(agent.eager for agent in self._agents) else BEAT)
+            hurry = free < len(self._agents) and any(agent.eager for agent in self._agents)
+            await asyncio.sleep(HASTE if hurry else pace * BEAT)
 
 
 def _reconnected(agents: list[Agent]) -> None:
@@ -241,6 +249,7 @@ def progress(agent: Agent) -> dict[str, Any]:
         "state": agent.state,
         "round": agent.round,
         "kind": agent.kind,
+        "free": agent.free,
         "record": agent.telemetry.latest,
         "waiting_for": agent.waiting_for()[:5],
         "suspects": agent.suspects(),

@@ -146,6 +146,7 @@ class LoadedScenario:
                 utility=dict(self.utilities[agent]),
                 contract=rules,
                 record_every=self.spec.record.every,
+                tick=self.spec.synchrony.period,
             )
             for agent in self.agents
         }
@@ -268,6 +269,14 @@ def _check(spec: Scenario) -> None:
                 "mechanism.name",
                 f"got {shown(spec.mechanism.name)}",
                 f'"{spec.environment.kind}", because environment.kind = "{spec.environment.kind}"',
+            )
+        )
+    if spec.synchrony.mode == "free" and spec.learning.dynamics != "cournot":
+        raise Invalid(
+            Problem(
+                "learning.dynamics",
+                f"got {shown(spec.learning.dynamics)}",
+                '"cournot", because synchrony.mode = "free": averages over ticks hang on who ticks how fast',
             )
         )
     if spec.stopping.rule != "counters":
