@@ -131,6 +131,7 @@ class LoadedScenario:
             "mechanism": spec.mechanism.name,
             **shared,
             "parameters": spec.mechanism.parameters,
+            **({"unguaranteed": True} if spec.mechanism.unguaranteed else {}),
             **(explicit if spec.mechanism.parameters == "explicit" else {}),
         }
 
@@ -146,6 +147,7 @@ class LoadedScenario:
                 utility=dict(self.utilities[agent]),
                 contract=rules,
                 record_every=self.spec.record.every if agent in recorded else 0,
+                tick=self.spec.synchrony.period,
             )
             for agent in self.agents
         }
@@ -280,6 +282,14 @@ def _check(spec: Scenario) -> None:
                 "mechanism.name",
                 f"got {shown(spec.mechanism.name)}",
                 f'"{spec.environment.kind}", because environment.kind = "{spec.environment.kind}"',
+            )
+        )
+    if spec.synchrony.mode == "free" and spec.learning.dynamics != "cournot":
+        raise Invalid(
+            Problem(
+                "learning.dynamics",
+                f"got {shown(spec.learning.dynamics)}",
+                '"cournot", because synchrony.mode = "free": averages over ticks hang on who ticks how fast',
             )
         )
     if spec.stopping.rule != "counters":
