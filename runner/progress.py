@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
@@ -25,6 +26,14 @@ REDRAWS = 10  # a second
 # Rounds per second are measured over so many seconds.
 PACE_OVER = 2.0
 CERTIFICATE = ("xi", "delta", "contraction_bound")
+# What is spoken in free mode while the set-up keeps rounds and the work waits for it.
+_SET_UP = re.compile(r"waiting\+rounds\((.*)\)\Z")
+
+
+def _phase(kind: str) -> str:
+    """The phase in which this protocol is spoken."""
+    waiting = _SET_UP.match(kind)
+    return _PHASE_OF_KIND.get(waiting[1] if waiting else kind, PLAYING)
 
 
 class Progress:
@@ -104,7 +113,7 @@ class Progress:
         if state in ("lingering", "gone"):
             self._phases[agent] = STOPPING
         else:
-            self._phases[agent] = STARTING if state == "joining" else _PHASE_OF_KIND.get(kind, PLAYING)
+            self._phases[agent] = STARTING if state == "joining" else _phase(kind)
         self._changed()
 
     def finished(self, agent: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from node.environments import PrivateGoods
 from node.utilities import build
-from runner.facts import Facts, common, gather
+from runner.facts import Facts, common, counted, gather
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ class RunResult(Facts):
     """The facts of a finished allocation run; ``--json`` prints the same ones.
 
     Attributes (beside those of ``Facts``):
-        play_rounds: rounds of play among all rounds.
+        play_rounds: rounds (or ticks) of play among all.
         allocation, prices: agent -> K numbers; optimal_allocation, multiplier: the central optimum's.
         taxes: agent -> money.
         allocation_error: max |x - x*| over agents and goods, relative to max |x*|.
@@ -93,7 +93,7 @@ def judge(
     agents = loaded.agents
     facts = gather(loaded, run, mode, reports, seconds, launched_at, run_dir)
     results = {i: reports[i]["result"] for i in agents}
-    for fact in ("parameters", "bound", "norm", "guaranteed", "play_rounds"):
+    for fact in ("parameters", "bound", "norm", "guaranteed"):
         common(fact, {i: results[i][fact] for i in agents})
     first = results[agents[0]]
 
@@ -110,7 +110,9 @@ def judge(
     scale = stopping["scale"] or max(abs(c) for c in rules["capacities"]) / len(agents)
     return RunResult(
         **facts,
-        play_rounds=first["play_rounds"],
+        play_rounds=counted(
+            "play_rounds", {i: results[i]["play_rounds"] for i in agents}, facts["synchrony"]
+        ),
         allocation={i: list(results[i]["allocation"]) for i in agents},
         prices={i: list(results[i]["price"]) for i in agents},
         taxes=taxes,
