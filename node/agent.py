@@ -300,7 +300,8 @@ class Agent:
         self._epochs[src] = max(self._epochs[src], heard.epoch)
         if heard.state == DOWN:
             return self._liveness.will(src, self.clock())
-        self._liveness.heard(src, self.clock())
+        if self._liveness.heard(src, self.clock()):
+            self.keeper.welcome_back(src, self.clock())
         if heard.epoch > self.epoch and not self._amnesic:
             self._jump(heard.epoch)
         if heard.state in (DONE, LEFT) and heard.epoch == self.epoch:
@@ -328,7 +329,8 @@ class Agent:
             if message.incarnation < life:
                 return self.reject("stale-incarnation")
             self._lives[src] = message.incarnation
-        self._liveness.heard(src, self.clock())
+        if self._liveness.heard(src, self.clock()):
+            self.keeper.welcome_back(src, self.clock())
         epoch = self.conversation.epoch
         if message.epoch != epoch:
             if message.epoch < epoch:

@@ -16,7 +16,7 @@ import os
 import secrets
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -64,14 +64,15 @@ class Host:
 
     Args:
         start: the ``start`` message (see ``runner.launch``): ``run``, ``client``, ``protocol``, ``broker``
-            (host, port, tls), ``shared`` (user, password, client_id) or None, ``agents``: each with ``part``
-            and, unless shared, its own ``access``; optional ``import_path`` (folders with modules of the
-            user's), ``stores`` (agent -> directory), ``sync``, ``life``, how often this host was started
-            before, ``patient``, whether the broker may be away at first, and ``recorded``, whether a recorder
-            gives receipts.
+            (an ``Address.place``), ``shared`` (user, password, client_id) or None, ``agents``: each with
+            ``part`` and, unless shared, its own ``access``; optional ``import_path`` (folders with modules of
+            the user's), ``stores`` (agent -> directory), ``sync``, ``life``, how often this host was started
+            before, ``patient``, whether the broker may be away at first, and ``recorded``, whether a
+            recorder gives receipts.
         tell: sends one message to the runner.
 
     Attributes:
+        outlets: agent -> its driver and the connection that it speaks through.
         released: whether every agent of the run has its result. Until then the process stays: an agent that
             comes back without its memory needs its neighbours, even those that had finished.
         recorded: whether receipts of what was measured may come.
@@ -86,6 +87,7 @@ class Host:
         extend_path(start.get("import_path", ()))
         self._connections: list[tuple[Connection, Switchboard, list[Agent]]] = []
         self._reported: set[str] = set()
+        self.outlets: dict[str, tuple[Agent, Connection]] = {}
         shared = start["shared"]
         parts = [(Part.from_dict(entry["part"]), entry.get("access")) for entry in start["agents"]]
         if shared is not None:
@@ -98,7 +100,7 @@ class Host:
     def _connect(self, access: dict[str, Any], parts: list[Part]) -> None:
         """Prepare one connection for these agents."""
         broker, run = self._start["broker"], self._start["run"]
-        address = Address(broker["host"], broker["port"], access["user"], access["password"], broker["tls"])
+        address = Address.at(broker, access["user"], access["password"])
 
         def deliver(topic: str, payload: bytes) -> None:
             try:
@@ -114,6 +116,7 @@ class Host:
 
         connection = Connection(self._start["client"], address, access["client_id"], deliver)
         agents = [self._agent(part, connection) for part in parts]
+        self.outlets.update((agent.id, (agent, connection)) for agent in agents)
         if len(agents) == 1:  # a connection has one will; only alone behind it can an agent have its own
             connection.will = Will(topics.status(run, parts[0].agent), agents[0].will())
         switchboard = Switchboard(run, agents)
@@ -348,12 +351,17 @@ async def _serve(control: socket.socket) -> int:
 
 def main(control: socket.socket) -> int:
     """Be a host until its agents have left or the runner has gone. Returns the exit code."""
+    return run(_serve(control))
+
+
+def run(serving: Coroutine[Any, Any, int]) -> int:
+    """Run a host's main coroutine under the collector and in the event loop that suit it."""
     # What was imported before stays for ever; a round's garbage has no cycles. Looking for them less often
     # saves a tenth of the CPU of a round.
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(control))
+        return runner.run(serving)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

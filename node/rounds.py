@@ -73,6 +73,11 @@ class Rounds(Timekeeper):
         if self.agent.joined:
             self.again()
 
+    def welcome_back(self, src: AgentId, now: float) -> None:
+        """Say at once what it may lack: the pause between copies has grown long meanwhile."""
+        self.agent.repeat(self.agent.conversation.again(src))
+        self._pacer.restart(now)
+
     def finished(self, now: float) -> None:
         """See ``Timekeeper``."""
         self._pacer.restart(now)

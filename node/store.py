@@ -26,8 +26,12 @@ _HEAD = struct.Struct("<II")  # length, crc32
 ENTRY_LIMIT = 1 << 28
 
 
-class StoreMismatch(Exception):
-    """What is stored belongs to another run, agent, version or to other rules."""
+class StoreMismatch(OSError):
+    """What is stored belongs to another run, agent, version or to other rules.
+
+    To an agent that is one more way in which its store cannot be used: it says so and goes on without, and
+    what is not its own stays as it is.
+    """
 
 
 @dataclass(slots=True)
@@ -116,7 +120,7 @@ class DiskStore:
         """See ``Store``.
 
         Raises:
-            StoreMismatch: if the files are another run's, agent's or version's, naming both.
+            StoreMismatch: if the files are another run's, agent's or version's, naming both; an OSError.
         """
         life = self._read("life")
         incarnation = life[0] if life is not None and type(life[0]) is int else -1
@@ -181,7 +185,7 @@ class DiskStore:
         if version != VERSION or identity != self.identity:
             raise StoreMismatch(
                 f"{self.directory / name} holds version {version!r} of {identity!r}, "
-                f"expected version {VERSION} of {self.identity!r}"
+                f"expected version {VERSION} of {self.identity!r}; it is refused and left as it is"
             )
         return content if type(content) is tuple else None
 

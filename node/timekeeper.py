@@ -62,6 +62,10 @@ class Timekeeper(abc.ABC):
     def resume(self, now: float) -> None:
         """The agent is back, from its store or on a new connection: what it said last may never have left."""
 
+    def welcome_back(self, src: AgentId, now: float) -> None:
+        """A neighbour that was suspected is heard again; what was said to it meanwhile may be lost."""
+        return
+
     @abc.abstractmethod
     def finished(self, now: float) -> None:
         """The protocol has returned; its last words may still be needed."""

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from node import lockstep
 from node.consensus.survey import survey
 from node.mechanisms.contraction import BLOCK_NORM, NoGuarantee
+from node.mechanisms.summary import weights
 from node.protocols.parameters import foreseen
+from node.protocols.scalable import contribution_of
 from node.utilities import build
 from runner.errors import UserError
 
@@ -83,30 +85,34 @@ def outlook(loaded: LoadedScenario) -> Outlook | None:
     return Outlook(certificate, radius)
 
 
-def require(loaded: LoadedScenario, warn: Callable[[str], None]) -> None:
+def require(loaded: LoadedScenario, warn: Callable[[str], None]) -> float | None:
     """Refuse a run without a guarantee that is not meant to have none.
 
     Args:
         loaded: the whole scenario.
         warn: called with what there is to know of a run that is not guaranteed to converge and that the user
             wants all the same.
+    Returns:
+        The spectral radius of the whole Jacobian, if there is no guarantee and it can be computed.
     Raises:
         UserError: if the agents would refuse to play, or could not.
     """
     rules = loaded.contract()
-    if rules["mechanism"] not in MECHANISMS:
-        return
-    if _always_guaranteed(loaded):
-        return
+    if rules["mechanism"] == "summary":
+        _require_of_summary(loaded, warn)
+        return None
+    if rules["mechanism"] not in MECHANISMS or _always_guaranteed(loaded):
+        return None
     try:
         seen = outlook(loaded)
     except (ValueError, NoGuarantee) as error:
         raise UserError(f"{loaded.path}: mechanism: {error}") from None
     if seen is None or (text := seen.warning()) is None:
-        return
+        return None
     if not rules.get("unguaranteed"):
         raise UserError(f"{loaded.path}: mechanism: {text}; to play all the same: --unguaranteed")
     warn(text)
+    return seen.spectral_radius
 
 
 def _always_guaranteed(loaded: LoadedScenario) -> bool:
@@ -114,3 +120,22 @@ def _always_guaranteed(loaded: LoadedScenario) -> bool:
     rules = loaded.contract()
     separable = all(build(utility).separable for utility in loaded.utilities.values())
     return separable and rules["parameters"] in ("tuned", "eta")
+
+
+def _require_of_summary(loaded: LoadedScenario, warn: Callable[[str], None]) -> None:
+    """``require`` for summary contracts, whose certificate depends on the utilities and not on the graph."""
+    rules = loaded.contract()
+    try:
+        everybody = [contribution_of(build(loaded.utilities[i]), rules) for i in loaded.agents]
+        agreed = weights.foreseen(everybody, rules, "features" in rules)
+    except ValueError as error:
+        raise UserError(f"{loaded.path}: mechanism: {error}") from None
+    if agreed.limit < 1.0:
+        return
+    text = (
+        f"no guarantee: variant {rules['variant']!r} at delta = {agreed.delta.tolist()} has the certificate "
+        f"L = {agreed.limit:.9g}; expected below 1"
+    )
+    if not rules.get("unguaranteed"):
+        raise UserError(f"{loaded.path}: mechanism: {text}; to play all the same: --unguaranteed")
+    warn(text)

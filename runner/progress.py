@@ -20,12 +20,21 @@ if TYPE_CHECKING:
 STARTING, SURVEY, AGREEING, PLAYING, STOPPING = "starting", "survey", "agreeing", "playing", "stopping"
 # In this order; the network is in the earliest phase in which any agent is.
 PHASES = (STARTING, SURVEY, AGREEING, PLAYING, STOPPING)
-_PHASE_OF_KIND = {"": STARTING, "survey": SURVEY, "minimum": AGREEING, "maximum": AGREEING}
+_PHASE_OF_KIND = {
+    "": STARTING,
+    "survey": SURVEY,
+    "tree": SURVEY,
+    "minimum": AGREEING,
+    "maximum": AGREEING,
+    "roles": AGREEING,
+}
 # A redraw costs about a millisecond; the eye asks for no more.
 REDRAWS = 10  # a second
 # Rounds per second are measured over so many seconds.
 PACE_OVER = 2.0
-CERTIFICATE = ("xi", "delta", "contraction_bound")
+BOUND = "contraction_bound"
+# Which of what is recorded with the bound are parameters; with several goods there is "delta.0" and so on.
+PARAMETERS = ("xi", "delta", "L")
 # What is spoken in free mode while the set-up keeps rounds and the work waits for it.
 _SET_UP = re.compile(r"waiting\+rounds\((.*)\)\Z")
 
@@ -105,8 +114,9 @@ class Progress:
         record: Mapping[str, float] = info.get("record") or {}
         if (residual := record.get("residual")) is not None:
             self._residuals[agent] = residual
-        if not self._certificate and all(name in record for name in CERTIFICATE):
-            self._certificate = {name: record[name] for name in CERTIFICATE}
+        if not self._certificate and BOUND in record:
+            known = {name: record[name] for name in record if name.partition(".")[0] in PARAMETERS}
+            self._certificate = {**known, BOUND: record[BOUND]}
         if rejected := info.get("rejected"):
             self._dropped[agent] = Counter(rejected)
         self._suspects[agent] = info.get("suspects") or {}
@@ -146,8 +156,9 @@ class Progress:
         if self._residuals:
             shown["largest residual"] = f"{max(self._residuals.values()):.2e}"
         if self._certificate:
-            xi, delta, bound = (self._certificate[name] for name in CERTIFICATE)
-            shown["certificate"] = f"xi {xi:.9g}, delta {delta:.6g}: contraction bound {bound:.9g} a round"
+            *parameters, (_, bound) = self._certificate.items()
+            known = ", ".join(f"{name} {value:.9g}" for name, value in parameters[:4])
+            shown["certificate"] = f"{known}: contraction bound {bound:.9g} a round"
         if dropped := sum(self._dropped.values(), Counter[str]()):
             shown["dropped"] = ", ".join(f"{count} {kind}" for kind, count in sorted(dropped.items()))
         accused: dict[str, list[str]] = {}

@@ -60,6 +60,7 @@ Topology = Annotated[
 
 
 KINDS = '"private-goods", "public-goods" or "consensus"'
+MECHANISMS = '"private-goods", "public-goods", "summary" or "consensus"'
 ETA = "a finite number > 1; curvatures lie between 1/eta and eta"
 
 
@@ -131,7 +132,7 @@ AnyEnvironment = Annotated[
 class Mechanism(Section):
     """The contract. xi and delta follow from the network (spec 04, section 4) unless given."""
 
-    name: Literal["private-goods", "public-goods"] = Field(default="private-goods", description=KINDS)
+    name: Literal["private-goods", "public-goods"] = Field(default="private-goods", description=MECHANISMS)
     parameters: Literal["tuned", "eta", "proof", "explicit"] = Field(
         default="tuned", description='"tuned", "eta", "proof" or "explicit"'
     )
@@ -160,7 +161,7 @@ class Mechanism(Section):
 class ConsensusMechanism(Section):
     """One primitive of gossip as a run of its own (docs/consensus.md)."""
 
-    name: Literal["consensus"] = Field(description=KINDS)
+    name: Literal["consensus"] = Field(description=MECHANISMS)
     primitive: Literal[
         "minimum", "maximum", "set", "tree", "diameter", "ratio", "metropolis", "flow", "trimmed"
     ] = Field(
@@ -173,6 +174,9 @@ class ConsensusMechanism(Section):
     f: int | None = Field(
         default=None, ge=0, description='a whole number >= 0 of liars, with primitive = "trimmed"'
     )
+    diameter: int | None = Field(
+        default=None, ge=1, description="a whole number >= 1: the diameter or more; without it agents find it"
+    )
 
     @model_validator(mode="after")
     def _belongs(self) -> ConsensusMechanism:
@@ -180,8 +184,47 @@ class ConsensusMechanism(Section):
             raise crossed("rho", self.rho, f'no such key, because mechanism.primitive = "{self.primitive}"')
         if self.f is not None and self.primitive != "trimmed":
             raise crossed("f", self.f, f'no such key, because mechanism.primitive = "{self.primitive}"')
+        if self.diameter is not None and self.primitive == "diameter":
+            raise crossed("diameter", self.diameter, "no such key: it is what is to be found")
         if self.f is None and self.primitive == "trimmed":
             raise crossed("f", None, 'a whole number >= 0 of liars, because mechanism.primitive = "trimmed"')
+        return self
+
+
+class SummaryMechanism(Section):
+    """The summary contract on a spanning tree that the agents build (docs/summary.md); for private and public
+    goods, whatever ``environment.kind`` says."""
+
+    name: Literal["summary"] = Field(description=MECHANISMS)
+    variant: Literal["anchored", "weighted", "plain"] = Field(
+        default="anchored", description='"anchored", or for private goods "weighted" or "plain"'
+    )
+    parameters: Literal["tuned", "eta", "explicit"] = Field(
+        default="tuned", description='"tuned", "eta" or "explicit"'
+    )
+    cap: float | None = Field(
+        default=None,
+        gt=0,
+        lt=0.5,
+        description='a number in (0, 0.5), at least 1/N, with variant = "weighted"; without it 0.45',
+    )
+    delta: float | None = Field(
+        default=None, gt=0, description='a finite number > 0, with parameters = "explicit"'
+    )
+    unguaranteed: bool = Field(
+        default=False,
+        description="true or false: whether agents play although no bound proves that play converges",
+    )
+
+    @model_validator(mode="after")
+    def _belongs(self) -> SummaryMechanism:
+        if self.cap is not None and self.variant != "weighted":
+            raise crossed("cap", self.cap, f'no such key, because mechanism.variant = "{self.variant}"')
+        if self.parameters == "explicit" and self.delta is None:
+            raise crossed("delta", None, 'a number, because mechanism.parameters = "explicit"')
+        if self.parameters != "explicit" and self.delta is not None:
+            expected = f'no such key, because mechanism.parameters = "{self.parameters}"'
+            raise crossed("delta", self.delta, expected)
         return self
 
 
@@ -196,6 +239,7 @@ def _name(value: Any) -> Any:
 AnyMechanism = Annotated[
     Annotated[Mechanism, Tag("private-goods")]
     | Annotated[Mechanism, Tag("public-goods")]
+    | Annotated[SummaryMechanism, Tag("summary")]
     | Annotated[ConsensusMechanism, Tag("consensus")],
     Discriminator(_name),
 ]
@@ -270,6 +314,17 @@ class Broker(Section):
     url: str | None = Field(
         default=None,
         description="mqtt://[USER:PASSWORD@]HOST[:PORT] or mqtts://...; without it a broker is started",
+    )
+    ca: str | None = Field(
+        default=None,
+        min_length=1,
+        description="the path of a PEM file, whom the broker's certificate is to be signed by",
+    )
+    cert: str | None = Field(
+        default=None, min_length=1, description="the path of a PEM file, a client certificate; with key"
+    )
+    key: str | None = Field(
+        default=None, min_length=1, description="the path of a PEM file, the private key of cert"
     )
 
     @field_validator("url")

@@ -20,6 +20,7 @@ from topologies.model import (
     Mechanism,
     PublicEnvironment,
     Scenario,
+    SummaryMechanism,
 )
 from topologies.values import Uniform
 
@@ -47,7 +48,12 @@ KINDS: dict[str, tuple[str, Mapping[str, type[BaseModel]]]] = {
     ),
     "mechanism": (
         "name",
-        {"private-goods": Mechanism, "public-goods": Mechanism, "consensus": ConsensusMechanism},
+        {
+            "private-goods": Mechanism,
+            "public-goods": Mechanism,
+            "summary": SummaryMechanism,
+            "consensus": ConsensusMechanism,
+        },
     ),
     "utilities": ("family", FAMILIES),
 }

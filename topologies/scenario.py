@@ -13,12 +13,18 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from node.part import Part
-from topologies import consensus, custom, faults
+from topologies import consensus, custom, faults, summary
 from topologies.catalog import find
 from topologies.errors import Invalid, Problem, ScenarioError, shown
 from topologies.families import CustomFamily
 from topologies.graphs import build_graph
-from topologies.model import ConsensusEnvironment, ConsensusMechanism, PublicEnvironment, Scenario
+from topologies.model import (
+    ConsensusEnvironment,
+    ConsensusMechanism,
+    PublicEnvironment,
+    Scenario,
+    SummaryMechanism,
+)
 from topologies.overrides import apply
 from topologies.reporting import problems_of
 from topologies.valuations import draw_utilities
@@ -91,6 +97,7 @@ class LoadedScenario:
         What is shared are the ``capacities`` of private goods, or the ``features`` of public ones.
         ``xi`` and ``delta`` are there only with ``parameters = "explicit"``, ``max_rounds`` only if set,
         ``unguaranteed`` only if true; ``learning`` is a name or, if it has a window, a table.
+        A summary contract has other keys of its own: ``topologies.summary.contract``.
         """
         spec = self.spec
         if isinstance(spec.environment, ConsensusEnvironment) or isinstance(
@@ -104,16 +111,10 @@ class LoadedScenario:
             shared, scale = {"features": environment.features}, 1.0 if scale is None else scale
         else:
             shared = {"capacities": list(environment.capacities)}
-        explicit = {"xi": spec.mechanism.xi, "delta": spec.mechanism.delta}
         limit = {"max_rounds": spec.stopping.max_rounds}
         window = {"dynamics": spec.learning.dynamics, "k": spec.learning.k}
-        return {
-            "mechanism": spec.mechanism.name,
-            **shared,
+        shared |= {
             "eta": environment.eta,
-            "parameters": spec.mechanism.parameters,
-            **(explicit if spec.mechanism.parameters == "explicit" else {}),
-            **({"unguaranteed": True} if spec.mechanism.unguaranteed else {}),
             "learning": window if spec.learning.k is not None else spec.learning.dynamics,
             "stopping": {
                 "rule": spec.stopping.rule,
@@ -122,9 +123,20 @@ class LoadedScenario:
                 **(limit if spec.stopping.max_rounds is not None else {}),
             },
         }
+        if isinstance(spec.mechanism, SummaryMechanism):
+            return summary.contract(spec, shared)
+        explicit = {"xi": spec.mechanism.xi, "delta": spec.mechanism.delta}
+        return {
+            "mechanism": spec.mechanism.name,
+            **shared,
+            "parameters": spec.mechanism.parameters,
+            **({"unguaranteed": True} if spec.mechanism.unguaranteed else {}),
+            **(explicit if spec.mechanism.parameters == "explicit" else {}),
+        }
 
     def parts(self, run: str) -> dict[str, Part]:
         """What each agent is told in run ``run``: its own utility, its own neighbours, the public rules."""
+        rules = self.contract()
         return {
             agent: Part(
                 agent=agent,
@@ -132,7 +144,7 @@ class LoadedScenario:
                 hears=tuple(sorted(self.graph.successors(agent))),
                 heard_by=tuple(sorted(self.graph.predecessors(agent))),
                 utility=dict(self.utilities[agent]),
-                contract=self.contract(),
+                contract=rules,
                 record_every=self.spec.record.every,
                 tick=self.spec.synchrony.period,
             )
@@ -208,6 +220,8 @@ def load_scenario(
         else:
             if ":" in spec.learning.dynamics:
                 custom.check_dynamics(spec.learning.dynamics, path.parent)
+            if isinstance(spec.mechanism, SummaryMechanism):
+                summary.check_graph(spec, graph, directed)
             utilities = draw_utilities(spec.utilities, spec.environment, tuple(graph), spec.seed, path.parent)
     except ValidationError as error:
         raise ScenarioError.of(str(path), problems_of(error), origin) from None
@@ -247,7 +261,9 @@ def _line(text: str, message: str) -> str:
 def _check(spec: Scenario) -> None:
     if isinstance(spec.environment, ConsensusEnvironment) or isinstance(spec.mechanism, ConsensusMechanism):
         return consensus.check_rules(spec)
-    if spec.mechanism.name != spec.environment.kind:
+    if isinstance(spec.mechanism, SummaryMechanism):
+        summary.check_rules(spec)
+    elif spec.mechanism.name != spec.environment.kind:
         raise Invalid(
             Problem(
                 "mechanism.name",

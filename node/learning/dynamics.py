@@ -22,14 +22,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from node.mechanisms.contract import OWN
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from node.numbers import Matrix
     from node.part import AgentId
 
-# Under this key an agent remembers its own messages beside its neighbours'. No agent's id is empty.
-OWN: AgentId = ""
+
+__all__ = ["OWN", "Learning"]
 
 
 class Learning(Protocol):

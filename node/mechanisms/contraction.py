@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 MARGIN = 0.02
 
 MAXIMUM_NORM = "maximum norm over all messages"
-BLOCK_NORM = "maximum over all demands and proxies of their Euclidean norm over goods"
+BLOCK_NORM = "block norm (Euclidean over goods, maximum over messages)"
 
 _EPS_RANGE = (1e-13, 0.5)
 

@@ -25,8 +25,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from node.mechanisms.contract import OWN
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from node.numbers import Matrix, Vector
     from node.part import AgentId
@@ -123,6 +125,18 @@ class Proxies:
         off = message[1:] - view.targets
         off[self._me] = message[1 + self._me] - self.xi * message[0]
         return float(np.square(off).sum())
+
+    def residual(self, reply: Matrix, message: Matrix, view: View) -> float:
+        """max |reply - message|, in units of demand."""
+        return self.size(reply - message)
+
+    def size(self, message: Matrix) -> float:
+        """max |message|."""
+        return float(np.abs(message).max())
+
+    def spread(self, remembered: Callable[[AgentId], float]) -> float:
+        """How far what is remembered of the own messages is from the newest."""
+        return remembered(OWN)
 
 
 def equilibrium_message(routes: Routes, demands: Matrix, xi: float) -> Matrix:

@@ -12,6 +12,7 @@ from node.consensus.flooding import exact_sum, set_flooding
 from node.consensus.flow import flow_updating
 from node.consensus.metropolis import metropolis
 from node.consensus.ratio import ratio
+from node.consensus.reach import confirm_diameter
 from node.consensus.survey import survey
 from node.consensus.tree import tree_sum
 from node.consensus.trimmed import degree_condition, trimmed
@@ -37,7 +38,7 @@ class Agreed:
         primitive: which one.
         value: the result: the extremum or the exact sum of every component (set, tree), the diameter, or
             the agent's own estimate of the mean; empty if it never had one.
-        agents, diameter: N and D as surveyed, or as the rules give them; 0 for an N they do not give.
+        agents, diameter: N and D as found, or a D that the rules give.
         rounds: of the primitive, the same at every agent; in free mode its ticks, which differ. The survey's
             come on top.
         exact: whether all agents hold the same bits.
@@ -66,16 +67,18 @@ def consensus(part: Part) -> Generator[Say, Heard, Agreed]:
     The contract: ``primitive`` (one of ``EXACT`` and ``AVERAGES``); ``stopping`` for averages: ``rule``
     (``windows`` or ``counters``), ``tolerance``: the spread of the estimates that ends the run (absolute),
     ``max_rounds``; ``rho`` for Metropolis; ``f`` for trimmed, which always plays ``max_rounds``;
-    ``diameter`` and ``agents``, which take the place of the survey.
+    a ``diameter`` takes the place of the survey and is checked.
 
     Raises:
         ValueError: for an unknown primitive or rule, or a rule that the primitive needs and lacks.
+        DiameterTooSmall: if the given one is.
         NotRobust: at every agent in the same round, if trimmed averaging finds too few neighbours somewhere.
     """
     rules = part.contract
     primitive, values = primitive_of(part)
     if "diameter" in rules:
-        agents, diameter = int(rules.get("agents", 0)), int(rules["diameter"])
+        diameter = int(rules["diameter"])
+        agents = yield from confirm_diameter(part.agent, diameter)
     else:
         routes = yield from survey(part.agent)
         agents, diameter = len(routes.agents), routes.diameter

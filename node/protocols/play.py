@@ -37,8 +37,8 @@ class Rest:
     """When an agent counts as at rest. Both numbers are the same at every agent.
 
     Attributes:
-        threshold: the largest |beta_i(m) - m_i|, in units of demand; > 0.
-        reach: how far from the equilibrium the messages may then be, in units of demand; >= threshold. It
+        threshold: the largest |beta_i(m) - m_i|, in the contract's norm; > 0.
+        reach: how far from the equilibrium the messages may then be, in the same norm; >= threshold. It
             concerns dynamics that remember: see ``repeated_play``.
     """
 
@@ -53,7 +53,7 @@ class Played:
     Attributes:
         outcome: allocation, price and tax at the final profile of messages.
         rounds: rounds of play.
-        residual: max |beta_i(m) - m_i| at the last messages for which it was computed, in units of demand.
+        residual: |beta_i(m) - m_i| at the last messages for which it was computed, in the contract's norm.
         satisfied: whether play ended because every agent was at rest in one and the same round; with
             ``max_rounds``, whether this agent was in the last.
     """
@@ -71,13 +71,15 @@ def repeated_play(
     max_rounds: int | None = None,
     record: dict[str, float] | None = None,
     resume: Snapshot | None = None,
+    *,
+    measure: bool = True,
 ) -> Generator[Say, Heard, Played]:
     """Play the contract until a side protocol gives the verdict to stop.
 
     Reports whether this agent is at rest. If its belief is what was just said (Cournot), that means
     |beta_i(m) - m_i| <= threshold for the profile m just said. If that holds for all agents in one round
-    and beta contracts by L, then m is within reach = threshold / (1 - L) of the equilibrium in the maximum
-    norm, and so is every later profile.
+    and beta contracts by L, then m is within reach = threshold / (1 - L) of the equilibrium in the norm, and
+    so is every later profile. (Summary contracts have a smaller reach, by another argument.)
 
     A dynamic that remembers may leave the place again, driven by what it has not forgotten. Here the reply
     is not beta_i(m), so that is computed as well, and at rest means |beta_i(m) - m_i| <= threshold / 2 and
@@ -92,6 +94,7 @@ def repeated_play(
         max_rounds: rounds of play after which to leave without being satisfied, the same at every agent.
         record: facts to record with the first message.
         resume: a snapshot, or None.
+        measure: whether to record allocation, price and tax of every round and not the residual alone.
     Raises:
         ValueError: if the threshold is not positive.
         Diverged: if the messages grow without bound.
@@ -116,27 +119,29 @@ def repeated_play(
         )
         rounds += 1
         view = contract.view(heard.said)
-        outcome = contract.outcome(message, view)
         if heard.verdict is not None or rounds == max_rounds:
+            outcome = contract.outcome(message, view)
             return Played(outcome, rounds, residual, quiet or heard.verdict is not None)
         profile = {**heard.said, OWN: message}
         beliefs = learning.update(profile)
         if beliefs is profile:
             reply = contract.best_response(view)
-            residual = largest = float(np.abs(reply - message).max())
+            residual = largest = contract.residual(reply, message, view)
         else:
             reply = contract.best_response(contract.view(beliefs))
-            residual = float(np.abs(contract.best_response(view) - message).max())
+            residual = contract.residual(contract.best_response(view), message, view)
             largest = 2.0 * residual
-        size = float(np.abs(reply).max())
+        size = contract.size(reply)
         if not size < DIVERGED:
             raise Diverged(f"the largest number to be said is {size:g}, the residual {residual:g}")
         floor = ROUNDING * size
         quiet = largest <= max(rest.threshold, floor)
         if quiet and beliefs is not profile:
-            quiet = 2.0 * learning.spread(OWN) <= max(rest.reach, floor)
+            quiet = 2.0 * contract.spread(learning.spread) <= max(rest.reach, floor)
+        measured = (
+            measurements(contract.outcome(message, view), residual) if measure else {"residual": residual}
+        )
         message = reply
-        measured = measurements(outcome, residual)
 
 
 def measurements(outcome: Outcome, residual: float) -> dict[str, float]:

@@ -8,6 +8,7 @@ from node.protocols.allocate import allocate
 from node.protocols.consensus import consensus
 from node.protocols.free_consensus import consensus_freely
 from node.protocols.free_play import allocate_freely
+from node.protocols.scalable import scalable
 
 if TYPE_CHECKING:
     from node.part import Part
@@ -23,6 +24,8 @@ def protocol_of(part: Part, resume: Any = None) -> Protocol:
     match part.contract.get("mechanism"):
         case "private-goods" | "public-goods":
             return allocate_freely(part, resume) if part.free else allocate(part, resume)
+        case "summary":
+            return scalable(part, resume)
         case "consensus":
             if part.free:
                 return consensus_freely(part, resume)
@@ -31,5 +34,6 @@ def protocol_of(part: Part, resume: Any = None) -> Protocol:
             return consensus(part)
         case other:
             raise ValueError(
-                f"unknown mechanism {other!r}; expected 'private-goods', 'public-goods' or 'consensus'"
+                f"unknown mechanism {other!r}; expected 'private-goods', 'public-goods', 'summary' or "
+                "'consensus'"
             )

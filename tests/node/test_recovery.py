@@ -202,7 +202,7 @@ def disk(tmp_path, identity="run/agent", sync=True):
     return DiskStore(tmp_path / "agent", identity, sync=sync)
 
 
-FILLED = Saved(0, 3, b"snapshot", b"previous")
+FILLED = Saved(0, 3, b"snapshot", b"previous", telemetry=b"rows")
 HEARD = [(b"x", b"yy"), (b"", b"z" * 5000)]
 
 
