@@ -256,7 +256,10 @@ def finish(loaded: LoadedScenario, result: Result, run_dir: Path, chosen: Option
                 if wanted and not result.exact:
                     plot.draw_estimates(recorded, result, run_dir / "convergence.png")
             elif len(recorded):
-                result = result.with_observed_rate(plot.observed_rate(recorded, result.optimal_allocation))
+                if result.synchrony == "rounds":
+                    result = result.with_observed_rate(
+                        plot.observed_rate(recorded, result.optimal_allocation)
+                    )
                 if wanted:
                     plot.draw_convergence(recorded, result, run_dir / "convergence.png")
         except (record.RecordError, plot.PlotUnavailable, OSError) as error:
