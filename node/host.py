@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 BEAT = 0.05
 # The same while messages are being lost: the shortest retransmission time-out of ``node.pacing``.
 HASTE = 0.004
+# So many connections of a process are made at a time.
+AT_ONCE = 16
 PROGRESS_EVERY = 0.2
 TELEMETRY_EVERY = 0.25
 TELEMETRY_ROWS = 64
@@ -82,6 +84,7 @@ class Host:
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._start = start
         extend_path(start.get("import_path", ()))
+        self._gate = asyncio.Semaphore(AT_ONCE)
         self._connections: list[tuple[Connection, Switchboard, list[Agent]]] = []
         self._reported: set[str] = set()
         self.outlets: dict[str, tuple[Agent, Connection]] = {}
@@ -146,7 +149,8 @@ class Host:
         tasks = [asyncio.create_task(self._beat(), name="heartbeat")]
         for connection, switchboard, agents in self._connections:
             joined = partial(_reconnected, agents)
-            keeping = connection.keep(switchboard.topics(), joined, patient=self._start.get("patient", False))
+            patient = self._start.get("patient", False)
+            keeping = connection.keep(switchboard.topics(), joined, patient=patient, gate=self._gate)
             tasks.append(asyncio.create_task(keeping, name=f"connection-{agents[0].id}"))
         try:
             await asyncio.wait({*tasks, self._failure}, return_when=asyncio.FIRST_COMPLETED)
