@@ -283,7 +283,8 @@ class Agent:
         self._epochs[src] = max(self._epochs[src], heard.epoch)
         if heard.state == DOWN:
             return self._liveness.will(src, self._clock())
-        self._liveness.heard(src, self._clock())
+        if self._liveness.heard(src, self._clock()):
+            self._welcome_back(src)
         if heard.epoch > self.epoch and not self._amnesic:
             self._jump(heard.epoch)
         if heard.state in (DONE, LEFT) and heard.epoch == self.epoch:
@@ -313,7 +314,8 @@ class Agent:
             if message.incarnation < life:
                 return self.reject("stale-incarnation")
             self._lives[src] = message.incarnation
-        self._liveness.heard(src, self._clock())
+        if self._liveness.heard(src, self._clock()):
+            self._welcome_back(src)
         now = self.conversation
         if message.epoch != now.epoch:
             if message.epoch < now.epoch:
@@ -344,6 +346,14 @@ class Agent:
             self._pacer.overtaken()
         if slot is self._now and len(slot) == len(self._lives):
             self._advance()
+
+    def _welcome_back(self, src: AgentId) -> None:
+        """A neighbour that was suspected is heard again. What was said to it meanwhile may be lost, and the
+        pause between copies has grown long; so say it now."""
+        for topic, payload in self.conversation.again(src):
+            self._publish(topic, payload)
+            self.resent += 1
+        self._pacer.restart(self._clock())
 
     # -- epochs --------------------------------------------------------------------------------------
 

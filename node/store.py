@@ -26,8 +26,12 @@ _HEAD = struct.Struct("<II")  # length, crc32
 ENTRY_LIMIT = 1 << 28
 
 
-class StoreMismatch(Exception):
-    """What is stored belongs to another run, agent, version or to other rules."""
+class StoreMismatch(OSError):
+    """What is stored belongs to another run, agent, version or to other rules.
+
+    To an agent that is one more way in which its store cannot be used: it says so and goes on without, and
+    what is not its own stays as it is.
+    """
 
 
 @dataclass(slots=True)
@@ -39,16 +43,16 @@ class Saved:
         round: the round in which the snapshot's words are said; the log starts there.
         snapshot: packed, for ``protocol(resume=...)``; None: a fresh start, in round 0.
         previous: the packed words of the round before, or None.
-        telemetry: what was measured until then and may not be on file yet (``Telemetry.state``), or None.
         log: the payloads heard in each round since, one tuple a round.
+        telemetry: what had been measured and may not be recorded yet (``Telemetry.state``), or None.
     """
 
     epoch: int = 0
     round: int = 0
     snapshot: bytes | None = None
     previous: bytes | None = None
-    telemetry: bytes | None = None
     log: list[tuple[bytes, ...]] = field(default_factory=list)
+    telemetry: bytes | None = None
 
 
 class Store(Protocol):
@@ -113,7 +117,7 @@ class DiskStore:
         """See ``Store``.
 
         Raises:
-            StoreMismatch: if the files are another run's, agent's or version's, naming both.
+            StoreMismatch: if the files are another run's, agent's or version's, naming both; an OSError.
         """
         life = self._read("life")
         incarnation = life[0] if life is not None and type(life[0]) is int else -1
@@ -159,7 +163,7 @@ class DiskStore:
                 (bytes() | None) as previous,
                 (bytes() | None) as telemetry,
             ):
-                return Saved(epoch, round_, snapshot, previous, telemetry)
+                return Saved(epoch, round_, snapshot, previous, telemetry=telemetry)
             case _:
                 return None
 
@@ -176,7 +180,7 @@ class DiskStore:
         if version != VERSION or identity != self.identity:
             raise StoreMismatch(
                 f"{self.directory / name} holds version {version!r} of {identity!r}, "
-                f"expected version {VERSION} of {self.identity!r}"
+                f"expected version {VERSION} of {self.identity!r}; it is refused and left as it is"
             )
         return content if type(content) is tuple else None
 

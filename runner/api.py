@@ -99,20 +99,23 @@ async def run_async(
     radius = guarantee.require(loaded, chosen.warn)
     run_id = directory.new_run_id(str(loaded.spec.name))
     run_dir = directory.create(chosen.out, run_id)
-    directory.describe(
-        run_dir,
-        loaded,
-        run_id,
-        {"virtual": chosen.virtual, "hosts": chosen.hosts, "own_broker": broker is None},
-    )
     try:
+        directory.describe(
+            run_dir,
+            loaded,
+            run_id,
+            {"virtual": chosen.virtual, "hosts": chosen.hosts, "own_broker": broker is None},
+        )
         result = await _play(loaded, run_id, run_dir, broker, chosen)
     except UserError:
         shutil.rmtree(run_dir)  # nothing has run: the same command must work once its mistake is mended
         raise
     except BaseException as error:
         # Whatever it was, it is raised again; the record says that the run did not end.
-        directory.write_json(run_dir / "failed.json", {"error": str(error) or type(error).__name__})
+        try:
+            directory.write_json(run_dir / "failed.json", {"error": str(error) or type(error).__name__})
+        except OSError as unwritten:  # of a disk that is full, say; the error itself counts
+            chosen.warn(f"not on file: {unwritten}")
         raise
     if isinstance(result, RunResult):
         result = replace(result, spectral_radius=radius)
@@ -164,6 +167,7 @@ async def _play(
                 faults=loaded.spec.faults,
                 durable=loaded.spec.recovery.durable != "none",
                 stopped=stop.is_set,
+                warn=chosen.warn,
             )
         )
         try:
@@ -218,7 +222,9 @@ def finish(loaded: LoadedScenario, result: Result, run_dir: Path, chosen: Option
                     plot.draw_convergence(recorded, result, run_dir / "convergence.png")
         except (record.RecordError, plot.PlotUnavailable, OSError) as error:
             chosen.warn(str(error))
-    directory.write_json(
-        run_dir / "result.json", {**result.as_dict(), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-    )
+    finished = {"finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+    try:
+        directory.write_json(run_dir / "result.json", {**result.as_dict(), **finished})
+    except OSError as error:
+        chosen.warn(f"the result is not on file: {error}")
     return result

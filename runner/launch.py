@@ -317,7 +317,7 @@ async def _broker(
         await stack.enter_async_context(broker)
     except PortInUse as error:
         raise UserError(f"broker.port = {spec.port}: {error}; expected a free port, or 0 for any") from None
-    except BrokerError as error:
+    except (BrokerError, OSError) as error:
         raise UserError(f"the embedded broker ({spec.server}) cannot be used: {error}") from None
 
     if chaos:
@@ -393,9 +393,16 @@ def _stores(stack: AsyncExitStack, loaded: LoadedScenario) -> dict[str, Path]:
     """
     if loaded.spec.recovery.durable == "none":
         return {}
-    stores = {agent: Path(tempfile.mkdtemp(prefix="vicinal-store-")) for agent in loaded.agents}
-    for directory in stores.values():
-        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+    stores = {}
+    for agent in loaded.agents:
+        try:
+            stores[agent] = Path(tempfile.mkdtemp(prefix="vicinal-store-"))
+        except OSError as error:
+            raise UserError(
+                f"recovery.durable: no store can be made for agent {agent}: {error.strerror or error}; "
+                "expected a folder for temporary files (TMPDIR) that can be written"
+            ) from None
+        stack.callback(shutil.rmtree, stores[agent], ignore_errors=True)
     return stores
 
 

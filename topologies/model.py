@@ -174,6 +174,9 @@ class ConsensusMechanism(Section):
     f: int | None = Field(
         default=None, ge=0, description='a whole number >= 0 of liars, with primitive = "trimmed"'
     )
+    diameter: int | None = Field(
+        default=None, ge=1, description="a whole number >= 1: the diameter or more; without it agents find it"
+    )
 
     @model_validator(mode="after")
     def _belongs(self) -> ConsensusMechanism:
@@ -181,6 +184,8 @@ class ConsensusMechanism(Section):
             raise crossed("rho", self.rho, f'no such key, because mechanism.primitive = "{self.primitive}"')
         if self.f is not None and self.primitive != "trimmed":
             raise crossed("f", self.f, f'no such key, because mechanism.primitive = "{self.primitive}"')
+        if self.diameter is not None and self.primitive == "diameter":
+            raise crossed("diameter", self.diameter, "no such key: it is what is to be found")
         if self.f is None and self.primitive == "trimmed":
             raise crossed("f", None, 'a whole number >= 0 of liars, because mechanism.primitive = "trimmed"')
         return self

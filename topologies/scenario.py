@@ -130,6 +130,7 @@ class LoadedScenario:
             "mechanism": spec.mechanism.name,
             **shared,
             "parameters": spec.mechanism.parameters,
+            **({"unguaranteed": True} if spec.mechanism.unguaranteed else {}),
             **(explicit if spec.mechanism.parameters == "explicit" else {}),
         }
 

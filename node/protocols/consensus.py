@@ -13,6 +13,7 @@ from node.consensus.flooding import exact_sum, set_flooding
 from node.consensus.flow import flow_updating
 from node.consensus.metropolis import metropolis
 from node.consensus.ratio import ratio
+from node.consensus.reach import confirm_diameter
 from node.consensus.survey import survey
 from node.consensus.tree import tree_sum
 from node.consensus.trimmed import degree_condition, trimmed
@@ -38,7 +39,7 @@ class Agreed:
         primitive: which one.
         value: the result: the extremum or the exact sum of every component (set, tree), the diameter, or
             the agent's own estimate of the mean; empty if it never had one.
-        agents, diameter: N and D as surveyed, or as the rules give them; 0 for an N they do not give.
+        agents, diameter: N and D as found, or a D that the rules give (in free mode an N, too).
         rounds: of the primitive, the same at every agent in rounds mode; the survey's come on top.
         exact: whether all agents hold the same bits.
         satisfied: whether it is exact, or the stopping rule ended it, or trimmed averaging, which cannot ask,
@@ -64,10 +65,12 @@ def consensus(part: Part) -> Generator[Say, Heard, Agreed]:
     The contract: ``primitive`` (one of ``EXACT`` and ``AVERAGES``); ``stopping`` for averages: ``rule``
     (``windows`` or ``counters``), ``tolerance``: the spread of the estimates that ends the run (absolute),
     ``max_rounds``; ``rho`` for Metropolis; ``f`` for trimmed, which always plays ``max_rounds``; ``mode``
-    (``rounds`` or ``free``), ``diameter`` and ``agents``: needed in free mode, where there is no survey.
+    (``rounds`` or ``free``), ``diameter`` and ``agents``: needed in free mode, where there is no survey. In
+    rounds a ``diameter`` takes the place of the survey and is checked.
 
     Raises:
         ValueError: for an unknown primitive, rule or mode, or a rule that the primitive needs and lacks.
+        DiameterTooSmall: if the given one is.
         NotRobust: at every agent in the same round, if trimmed averaging finds too few neighbours somewhere.
     """
     rules = part.contract
@@ -86,6 +89,8 @@ def consensus(part: Part) -> Generator[Say, Heard, Agreed]:
 
     if "diameter" in rules:
         agents, diameter = int(rules.get("agents", 0)), int(rules["diameter"])
+        if not free:
+            agents = yield from confirm_diameter(part.agent, diameter)
     else:
         routes = yield from survey(part.agent)
         agents, diameter = len(routes.agents), routes.diameter

@@ -72,11 +72,11 @@ class Authority:
         """A certificate for a server that is reached under these host names and addresses."""
         x509 = self._x509
         alternatives = x509.SubjectAlternativeName([self._general(name) for name in names])
-        return self._issue(names[0], x509.ExtendedKeyUsageOID.SERVER_AUTH, alternatives)
+        return self._issue(names[0], x509.oid.ExtendedKeyUsageOID.SERVER_AUTH, alternatives)
 
     def client(self, user: str) -> Issued:
         """A certificate that says of a client who it is: its common name is the user's."""
-        return self._issue(user, self._x509.ExtendedKeyUsageOID.CLIENT_AUTH)
+        return self._issue(user, self._x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH)
 
     def _issue(self, name: str, purpose: Any, alternatives: Any = None) -> Issued:
         x509, encoding = self._x509, self._serialization.Encoding.PEM

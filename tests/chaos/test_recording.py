@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks.chaos import events
+from benchmarks.jobs import events
 from runner import record, run_async
 from tests.processes import table
 from tests.processes.live import Live

@@ -199,7 +199,7 @@ def test_drawn_values_come_from_the_seed_and_load_again(tmp_path):
             'mechanism={primitive="trimmed", name="consensus"}',
             "mechanism.f: missing",
         ),
-        ("consensus-ratio-er-31", "mechanism={}", 'mechanism.name: got "private-goods"'),
+        ("consensus-ratio-er-31", "mechanism={}", "mechanism.primitive: missing"),
         (
             "consensus-ratio-er-31",
             "mechanism.name=magic",
