@@ -32,6 +32,7 @@ from node.part import Part
 from node.protocol import Protocol
 from node.store import DiskStore
 from node.switchboard import Switchboard
+from node.ticking import ticking
 
 if TYPE_CHECKING:
     import socket
@@ -43,6 +44,8 @@ BEAT = 0.05
 HASTE = 0.004
 # So many connections of a process are made at a time.
 AT_ONCE = 16
+# Agents that run freely tick by themselves; so many of them are looked after at the full pace, more at less.
+CROWD = 500
 PROGRESS_EVERY = 0.2
 TELEMETRY_EVERY = 0.25
 TELEMETRY_ROWS = 64
@@ -147,6 +150,8 @@ class Host:
             AgentError, BrokerError: the first thing that stopped an agent.
         """
         tasks = [asyncio.create_task(self._beat(), name="heartbeat")]
+        if free := [agent for agent in self._agents if agent.free]:
+            tasks.append(asyncio.create_task(ticking(free, time.monotonic), name="ticks"))
         for connection, switchboard, agents in self._connections:
             joined = partial(_reconnected, agents)
             patient = self._start.get("patient", False)
@@ -190,6 +195,8 @@ class Host:
     async def _beat(self) -> None:
         """Resend, publish telemetry, report progress and results, until every agent has left."""
         pairs = [(agent, connection) for connection, _, agents in self._connections for agent in agents]
+        free = sum(agent.free for agent in self._agents)
+        pace = max(1.0, free / CROWD)
         next_progress = next_telemetry = 0.0
         ending: float | None = None
         while True:
@@ -198,7 +205,7 @@ class Host:
             if flush:
                 next_telemetry = now + TELEMETRY_EVERY
             for agent, connection in pairs:
-                if now >= agent.deadline:
+                if not agent.free and now >= agent.deadline:
                     agent.tick(now)
                 if not self.recorded:
                     agent.telemetry.discard()
@@ -209,7 +216,7 @@ class Host:
                     self._reported.add(agent.id)
                     self._tell({"type": "result", **describe(agent)})
             if now >= next_progress:
-                next_progress = now + PROGRESS_EVERY
+                next_progress = now + pace * PROGRESS_EVERY
                 self._tell({"type": "progress", "agents": {a.id: progress(a) for a in self._agents}})
             if self.released and all(agent.state is GONE for agent in self._agents):
                 if not self.recorded or now - (ending or now) > RECORD_PATIENCE:
@@ -218,7 +225,8 @@ class Host:
                     ending, next_telemetry = now, now  # say that this was all, and wait for the receipt
                 elif all(agent.telemetry.settled for agent in self._agents):
                     return
-            await asyncio.sleep(HASTE if any(agent.eager for agent in self._agents) else BEAT)
+            hurry = free < len(self._agents) and any(agent.eager for agent in self._agents)
+            await asyncio.sleep(HASTE if hurry else pace * BEAT)
 
 
 def _reconnected(agents: list[Agent]) -> None:
@@ -245,6 +253,7 @@ def progress(agent: Agent) -> dict[str, Any]:
         "state": agent.state,
         "round": agent.round,
         "kind": agent.kind,
+        "free": agent.free,
         "record": agent.telemetry.latest,
         "waiting_for": agent.waiting_for()[:5],
         "suspects": agent.suspects(),

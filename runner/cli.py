@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     _tls_arguments(run)
     run.add_argument("--hosts", type=int, metavar="H", help="H processes that carry the agents between them")
     run.add_argument("--virtual", action="store_true", help="one process, virtual network, virtual time")
+    run.add_argument("--lockstep", action="store_true", help="one process, no network: for many agents")
     run.add_argument("--agents", action="store_true", help="also print every agent's allocation, price, tax")
     run.add_argument("--quiet", action="store_true", help="no progress display")
     run.add_argument(
@@ -205,6 +206,7 @@ def _run(arguments: argparse.Namespace) -> int:
             key=arguments.key,
             hosts=arguments.hosts,
             virtual=arguments.virtual,
+            lockstep=arguments.lockstep,
             watch=progress.update,
             warn=_warning(errors),
         )

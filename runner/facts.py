@@ -20,12 +20,13 @@ class Facts:
 
     Attributes:
         run, scenario: the run's id and the scenario's name.
-        mode: ``processes`` or ``virtual``.
+        mode: ``processes``, ``virtual`` or ``lockstep``.
         agents: N.
         diameter: largest distance between two agents, as they found it.
         rounds: all rounds, survey and agreement included; equal at every agent.
         stopped_in_round: the round, from 0, at whose end all agents stopped.
-        messages, bytes: first copies received from neighbours, one per link and round, and their payloads.
+        messages, bytes: first copies received from neighbours, one per link and round, and their payloads
+            (0 in lockstep, where nothing is encoded).
         published: messages published by agents for these, one per agent and round on undirected graphs.
         retransmissions: further copies published.
         seconds: wall time from the launch to the last result (virtual seconds in a virtual run).

@@ -211,7 +211,7 @@ async def run_processes(
                 "client": spec.client,
                 **recorder,
                 "place": address.place(),
-                "agents": list(loaded.agents),
+                "agents": sorted(loaded.recorded),
             }
             scribe = Scribe(
                 config, settings.warn, restart=loaded.spec.recovery.restart, **_receipts(hosts, shares)

@@ -165,7 +165,9 @@ def _network(result: RunResult | ConsensusResult) -> list[Row]:
             not result.stopped_unsatisfied,
         ),
         Row("messages", f"{result.messages:,}", f"{result.messages / max(1, result.rounds):,.0f} a round"),
-        Row(
+        Row("bytes", "none", "in lockstep nothing is encoded")
+        if result.mode == "lockstep"
+        else Row(
             "bytes",
             bytes_text(result.bytes),
             f"{bytes_text(result.bytes / max(1, result.messages))} a message",

@@ -11,7 +11,7 @@ from node.host import counts, describe, progress
 from node.protocols.registry import protocol_of
 from node.store import MemoryStore
 from runner.errors import Interrupted, RunFailed
-from runner.fate import fate_of
+from runner.fate import fate_of, slowed
 from runner.ledger import Ledger
 from runner.lives import Lives
 from runner.record import PartWriter, RecordError, decode_batch
@@ -74,11 +74,12 @@ def run_virtual(
         lives.heard(agent.id, counts(agent))
         lives.restarted(agent.id)
 
+    free = any(part.free for part in parts.values())
     world = World(
-        parts,
+        slowed(parts, faults) if faults is not None else parts,
         protocol,
         seed,
-        fate=fate_of(faults, events) if fate is None and faults is not None else fate,
+        fate=fate_of(faults, events, free=free) if fate is None and faults is not None else fate,
         store=(lambda name: MemoryStore()) if durable and events else None,
         killed=killed,
     )

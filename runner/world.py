@@ -95,7 +95,8 @@ class World:
         for k, name in enumerate(self._numbers):
             self._begin(name, STAGGER * k / len(self._numbers))
         self.strike(events)
-        self.network.call_later(BEAT, self._beat)
+        if not all(part.free for part in self.parts.values()):
+            self.network.call_later(BEAT, self._beat)
 
     def strike(self, events: Iterable[AnyEvent]) -> None:
         """Let events happen, their times counted from now."""
@@ -214,6 +215,7 @@ class World:
         missed, life.missed = life.missed, None
         for topic, payload in missed:
             life.deliver(topic, payload)
+        life.wake()
 
     def _connect_all(self) -> None:
         if self.network.now < self._broker_back:
@@ -227,7 +229,7 @@ class World:
     def _beat(self) -> None:
         now = self.network.now
         for name in self._numbers:
-            if (life := self.lives.get(name)) is not None:
+            if (life := self.lives.get(name)) is not None and not life.agent.free:
                 life.tick(now)
         self.network.call_later(BEAT, self._beat)
 
