@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import importlib
 import json
 import os
 import secrets
@@ -28,6 +27,7 @@ from broker.transport import Address, Will
 from node.agent import GONE, JOINING, LINGERING, Agent
 from node.connection import Connection
 from node.errors import AgentError
+from node.imports import extend_path, resolve
 from node.part import Part
 from node.protocol import Protocol
 from node.store import DiskStore
@@ -60,7 +60,8 @@ class Host:
     Args:
         start: the ``start`` message (see ``runner.launch``): ``run``, ``client``, ``protocol``, ``broker``
             (host, port, tls), ``shared`` (user, password, client_id) or None, ``agents``: each with ``part``
-            and, unless shared, its own ``access``; optional ``stores`` (agent -> directory), ``sync``,
+            and, unless shared, its own ``access``; optional ``import_path`` (folders with modules of the
+            user's), ``stores`` (agent -> directory), ``sync``,
             ``life``, how often this host was started before, and ``patient``, whether the broker may be
             away at first.
         tell: sends one message to the runner.
@@ -75,6 +76,7 @@ class Host:
         self.released = bool(start.get("released"))
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._start = start
+        extend_path(start.get("import_path", ()))
         self._connections: list[tuple[Connection, Switchboard, list[Agent]]] = []
         self._reported: set[str] = set()
         shared = start["shared"]
@@ -119,7 +121,7 @@ class Host:
             store = DiskStore(Path(directory), identity, sync=self._start["sync"])
         return Agent(
             part,
-            partial(_resolve(self._start["protocol"]), part),
+            partial(_protocol(self._start["protocol"]), part),
             connection.publish,
             time.monotonic,
             f"{time.time_ns():016x}{secrets.token_hex(8)}",
@@ -191,17 +193,16 @@ def _reconnected(agents: list[Agent]) -> None:
         agent.reconnected()
 
 
-def _resolve(name: str) -> ProtocolOf:
+def _protocol(name: str) -> ProtocolOf:
     """The function behind ``module:function``.
 
     Raises:
         ValueError: if there is none.
     """
-    module, _, function = name.partition(":")
     try:
-        found: ProtocolOf = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"protocol {name!r}: {error}; expected module:function") from None
+        found: ProtocolOf = resolve(name)
+    except ValueError as error:
+        raise ValueError(f"protocol {error}") from error
     return found
 
 

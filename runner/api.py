@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from node.utilities import UtilityError
 from runner import directory, record
 from runner.consensus import ConsensusResult, judge_consensus
-from runner.errors import UserError
+from runner.errors import RunFailed, UserError
 from runner.result import RunResult, judge
 from topologies import LoadedScenario, load_scenario
 
@@ -137,7 +138,9 @@ async def _play(
         return _judge(loaded, run_id, "virtual", reports, seconds, None, str(run_dir))
     from runner.launch import Settings, run_processes
 
-    settings = Settings(chosen.hosts, broker, run_dir, chosen.watch, chosen.warn)
+    settings = Settings(
+        chosen.hosts, broker, run_dir, chosen.watch, chosen.warn, import_path=loaded.import_path
+    )
     reports, seconds, launched_at = await run_processes(loaded, parts, run_id, settings)
     return _judge(loaded, run_id, "processes", reports, seconds, launched_at, str(run_dir))
 
@@ -145,7 +148,12 @@ async def _play(
 def _judge(loaded: LoadedScenario, *facts: Any) -> Result:
     if loaded.contract()["mechanism"] == "consensus":
         return judge_consensus(loaded, *facts)
-    return judge(loaded, *facts)
+    try:
+        return judge(loaded, *facts)
+    except UtilityError as error:
+        raise RunFailed(
+            f"the agents are done, but there is no optimum to hold them against: {error}"
+        ) from error
 
 
 def _finish(loaded: LoadedScenario, result: Result, run_dir: Path, chosen: Options) -> Result:

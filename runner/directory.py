@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import secrets
+import shutil
 import sys
 import time
 from importlib.metadata import version
@@ -50,6 +51,8 @@ def describe(directory: Path, loaded: LoadedScenario, run: str, settings: dict[s
     name = "scenario.json" if loaded.path.suffix == ".json" else "scenario.toml"
     (directory / name).write_text(text, encoding="utf-8")
     write_json(directory / "resolved.json", loaded.resolved())
+    for module in loaded.own_modules:  # what resolved.json needs to be run again, as it was
+        shutil.copy(module, directory)
     write_json(
         directory / "meta.json",
         {

@@ -30,7 +30,6 @@ class Hosts:
         on_message: called with (host, message) for every line a host sends.
         on_end: called with (host, exit code) when a host has ended; the code is negative for a signal.
         on_lost: called with a reason when the fork server itself has ended before it was told to.
-        import_path: folders to import from, beside the installed packages.
 
     Attributes:
         pids: host -> process id, once forked.
@@ -43,11 +42,10 @@ class Hosts:
         on_message: Callable[[int, Message], None],
         on_end: Callable[[int, int], None],
         on_lost: Callable[[str], None],
-        import_path: Sequence[str] = (),
     ) -> None:
         self.pids: dict[int, int] = {}
         self.all_forked = asyncio.Event()
-        self._count, self._import_path = count, tuple(import_path)
+        self._count = count
         self._on_message, self._on_end, self._on_lost = on_message, on_end, on_lost
         self._server: asyncio.subprocess.Process | None = None
         self._writers: list[asyncio.StreamWriter] = []
@@ -71,8 +69,6 @@ class Hosts:
         # an agent.
         for name in ("PWD", "OLDPWD"):
             environment.pop(name, None)
-        if self._import_path:
-            environment["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, self._import_path))
         try:
             self._server = await asyncio.create_subprocess_exec(
                 sys.executable,

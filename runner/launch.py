@@ -51,7 +51,7 @@ class Settings:
         warn: called with what the user should know and the run survives.
         stall_timeout: seconds without progress after which the run is given up.
         protocol: what every agent plays, as ``module:function`` taking a Part and a snapshot or None.
-        import_path: folders to import from, beside the installed packages.
+        import_path: folders in which agents look for modules, after everywhere else.
     """
 
     hosts: int | None
@@ -172,7 +172,6 @@ async def run_processes(
             launched.heard,
             launched.ended,
             lambda reason: launched.fail(RunFailed(reason)),
-            settings.import_path,
         )
         stack.push_async_callback(hosts.close)
         # The fork server imports while the broker starts.
@@ -215,6 +214,7 @@ async def run_processes(
                 "run": run,
                 "client": spec.client,
                 "protocol": settings.protocol,
+                "import_path": [str(Path(folder).resolve()) for folder in settings.import_path],
                 "broker": {"host": via.host, "port": via.port, "tls": via.tls},
                 "shared": _access(grants[f"host-{host}"], address, own) if shared else None,
                 "agents": agents,

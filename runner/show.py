@@ -12,8 +12,12 @@ if TYPE_CHECKING:
 # Longer lists say nothing on a screen; ``--json`` has them all.
 _UTILITIES_SHOWN = 40
 _PRIVATE = {
-    "private-goods": "[utilities]  private; v(x) = sum over goods of theta x^2 + sigma x",
-    "consensus": "[environment.values]  private",
+    "quadratic": "[utilities]  private; v(x) = sum over goods of theta x^2 + sigma x",
+    "quadratic-form": "[utilities]  private; v(x) = x'Hx/2 + sigma'x, H the Hessian, row by row",
+    "log-cosh": "[utilities]  private; v(x) = sum over goods of sigma x - low x^2/2"
+    " - (high - low) width^2 log cosh((x - centre)/width)",
+    "custom": "[utilities]  private; arguments of {}",
+    "value": "[environment.values]  private",
 }
 
 
@@ -40,12 +44,12 @@ def describe(loaded: LoadedScenario, width: int = 100) -> str:
         "record",
     ):
         lines += ["", f"[{section}]", *_entries(resolved[section])]
-    lines += ["", _PRIVATE[loaded.contract()["mechanism"]]]
+    first = loaded.utilities[loaded.agents[0]]
+    lines += ["", _PRIVATE[first["family"]].format(first.get("class"))]
     for agent in loaded.agents[:_UTILITIES_SHOWN]:
-        own = [
-            f"{key} {_numbers(value)}" for key, value in loaded.utilities[agent].items() if key != "family"
-        ]
-        lines.append(f"  {agent}  {'  '.join(own)}")
+        utility = loaded.utilities[agent]
+        own = utility.get("parameters", {key: value for key, value in utility.items() if key != "family"})
+        lines.append(f"  {agent}  {'  '.join(f'{key} {_value(value)}' for key, value in own.items())}")
     if len(loaded.agents) > _UTILITIES_SHOWN:
         lines.append(f"  ... and {len(loaded.agents) - _UTILITIES_SHOWN} more (--json prints all)")
     return "\n".join([*lines, "", draw(loaded.graph, loaded.directed, width=width), ""])
@@ -55,5 +59,10 @@ def _entries(section: dict[str, Any]) -> list[str]:
     return [f"  {key} = {value}" for key, value in section.items()]
 
 
-def _numbers(values: list[float]) -> str:
-    return " ".join(f"{value:9.4f}" for value in values)
+def _value(value: Any) -> str:
+    """A number or a list of them in columns, a matrix row by row, anything else as it is."""
+    if isinstance(value, list) and value and isinstance(value[0], list):
+        return "; ".join(map(_value, value))
+    if isinstance(value, list):
+        return " ".join(map(_value, value))
+    return f"{value:9.4f}" if isinstance(value, float) else str(value)

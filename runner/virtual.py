@@ -74,7 +74,10 @@ def run_virtual(
     )
     network = world.network
 
+    on_the_way: dict[tuple[str, bytes], None] = {}  # telemetry that has not reached the recorder, in order
+
     def take_in(topic: str, payload: bytes) -> None:
+        on_the_way.pop((topic, payload), None)
         if writer is not None:
             try:
                 writer.append(decode_batch(payload, topics.Topic.parse(topic).src))
@@ -88,6 +91,7 @@ def run_virtual(
     def publish_telemetry(*, last: bool) -> None:
         for life in world.lives.values():
             for batch in life.agent.telemetry.take(last=last):
+                on_the_way[life.agent.telemetry.topic, batch] = None
                 life.publish(life.agent.telemetry.topic, batch)
 
     def report() -> None:
@@ -107,6 +111,10 @@ def run_virtual(
         publish_telemetry(last=True)
         network.run(lambda: network.now > took + 1.0, limit + 2.0)
     except AgentError as error:
+        # Time stands still now, but nothing that was measured is to be lost.
+        publish_telemetry(last=True)
+        for topic, payload in list(on_the_way):
+            take_in(topic, payload)
         raise RunFailed(str(error)) from error
     except Stalled as error:
         raise RunFailed(str(error)) from error

@@ -8,7 +8,9 @@ import numpy as np
 
 from node.consensus.robustness import find_cut
 from topologies.errors import Invalid, Problem, listed, shown
-from topologies.model import ConsensusEnvironment, ConsensusMechanism, Uniform, Utilities
+from topologies.families import QuadraticFamily
+from topologies.model import ConsensusEnvironment, ConsensusMechanism
+from topologies.values import Uniform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +47,7 @@ def check_rules(spec: Scenario) -> None:
                 '"consensus", because mechanism.name = "consensus"',
             )
         )
-    if spec.utilities != Utilities():
+    if spec.utilities != QuadraticFamily():
         given = spec.utilities.model_dump(mode="json", exclude_none=True)
         raise Invalid(
             Problem("utilities", f"got {shown(given)}", "no such section; environment.values takes its place")

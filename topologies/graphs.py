@@ -12,7 +12,8 @@ import networkx as nx
 from broker.topics import LEVEL
 from topologies.errors import Invalid, Problem, listed, shown
 from topologies.generators import Generated, agent_ids
-from topologies.model import ID_RULE, Explicit, GraphFile
+from topologies.model import Explicit, GraphFile
+from topologies.values import ID_RULE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable

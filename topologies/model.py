@@ -7,85 +7,16 @@ graph or the draws is checked in ``topologies.graphs`` and ``topologies.valuatio
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Discriminator, Field, PlainValidator, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from broker.topics import LEVEL
+from topologies.families import AnyUtilities, QuadraticFamily
 from topologies.faults import Faults  # noqa: TC001 - pydantic reads the annotation
 from topologies.generators import AnyGenerator, Section
-
-ID_RULE = "1 to 64 of the characters A-Z a-z 0-9 _ -"
-
-
-def _agent_id(value: Any) -> str:
-    if not isinstance(value, str) or not LEVEL.match(value):
-        raise PydanticCustomError("agent_id", "not an agent id")
-    return value
-
-
-def _edge(value: Any) -> tuple[str, str]:
-    if (
-        not isinstance(value, list | tuple)
-        or len(value) != 2
-        or not all(isinstance(end, str) for end in value)
-    ):
-        raise PydanticCustomError("edge", "not a pair of agent ids")
-    return (value[0], value[1])
-
-
-def _number(value: Any) -> float:
-    # bool is an int to Python; in a scenario file `true` where a number belongs is a mistake.
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise PydanticCustomError("number", "not a number")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise PydanticCustomError("number", "not finite")
-    return number
-
-
-def _per_good(value: Any) -> float | tuple[float, ...]:
-    if not isinstance(value, list | tuple):
-        return _number(value)
-    if not value:
-        raise PydanticCustomError("per_good", "empty")
-    return tuple(_number(item) for item in value)
-
-
-Number = Annotated[float, PlainValidator(_number)]
-AgentId = Annotated[str, PlainValidator(_agent_id)]
-Edge = Annotated[tuple[str, str], PlainValidator(_edge)]
-PerGood = Annotated[float | tuple[float, ...], PlainValidator(_per_good)]
-
-
-class Uniform(Section):
-    """A seeded uniform distribution, ``{uniform = [lo, hi]}``, lo <= hi; drawn from [lo, hi)."""
-
-    uniform: Annotated[tuple[Number, Number], Field(strict=False)] = Field(
-        description="[lo, hi], two finite numbers with lo <= hi"
-    )
-
-    @field_validator("uniform")
-    @classmethod
-    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if value[0] > value[1] or not math.isfinite(value[1] - value[0]):
-            raise PydanticCustomError("range", "not a range")
-        return value
-
-
-def _distribution(value: Any) -> str:
-    return "uniform" if isinstance(value, dict | Uniform) else "fixed"
-
-
-Parameter = Annotated[
-    Annotated[Uniform, Tag("uniform")] | Annotated[PerGood, Tag("fixed")], Discriminator(_distribution)
-]
+from topologies.values import ID_RULE, AgentId, Edge, Number, PerGood, Uniform, crossed
 
 
 class Explicit(Section):
@@ -128,18 +59,26 @@ Topology = Annotated[
 ]
 
 
+KINDS = '"private-goods", "public-goods" or "consensus"'
+ETA = "a finite number > 1; curvatures lie between 1/eta and eta"
+
+
 class Environment(Section):
     """What is to be shared, and what all agents know about everybody's curvature (spec 04, section 0)."""
 
-    kind: Literal["private-goods"] = Field(
-        default="private-goods", description='"private-goods" or "consensus"'
-    )
+    kind: Literal["private-goods"] = Field(default="private-goods", description=KINDS)
     capacities: Annotated[tuple[Number, ...], Field(strict=False, min_length=1)] = Field(
         description="a list of finite numbers, one per good, at least one"
     )
-    eta: float = Field(
-        default=25.0, gt=1, description="a finite number > 1; curvatures lie between 1/eta and eta"
-    )
+    eta: float = Field(default=25.0, gt=1, description=ETA)
+
+
+class PublicEnvironment(Section):
+    """What is to be decided for all alike: P features of one public good."""
+
+    kind: Literal["public-goods"] = Field(description=KINDS)
+    features: int = Field(default=1, ge=1, description="a whole number >= 1")
+    eta: float = Field(default=25.0, gt=1, description=ETA)
 
 
 def _values(value: Any) -> str:
@@ -153,7 +92,7 @@ def _values(value: Any) -> str:
 class ConsensusEnvironment(Section):
     """Private values, one or several numbers an agent, and something that all of them want to know of all."""
 
-    kind: Literal["consensus"] = Field(description='"private-goods" or "consensus"')
+    kind: Literal["consensus"] = Field(description=KINDS)
     values: Annotated[
         Annotated[Uniform, Tag("drawn")] | Annotated[dict[AgentId, PerGood], Tag("given")],
         Discriminator(_values),
@@ -182,53 +121,17 @@ def _kind(value: Any) -> Any:
 
 
 AnyEnvironment = Annotated[
-    Annotated[Environment, Tag("private-goods")] | Annotated[ConsensusEnvironment, Tag("consensus")],
+    Annotated[Environment, Tag("private-goods")]
+    | Annotated[PublicEnvironment, Tag("public-goods")]
+    | Annotated[ConsensusEnvironment, Tag("consensus")],
     Discriminator(_kind),
 ]
-
-
-class Quadratic(Section):
-    """v(x) = sum over goods of theta x^2 + sigma x, for one agent."""
-
-    theta: PerGood = Field(description="a finite number, or a list of them with one per good")
-    sigma: PerGood = Field(description="a finite number, or a list of them with one per good")
-
-
-class Utilities(Section):
-    """Everybody's utility: drawn from a seeded distribution, or given agent by agent."""
-
-    family: Literal["quadratic"] = Field(default="quadratic", description='"quadratic"')
-    seed: int | None = Field(
-        default=None, ge=0, description="a whole number >= 0; without it the scenario's seed"
-    )
-    theta: Parameter | None = Field(
-        default=None,
-        description="{ uniform = [lo, hi] }, a finite number, or a list of them with one per good",
-    )
-    sigma: Parameter | None = Field(
-        default=None,
-        description="{ uniform = [lo, hi] }, a finite number, or a list of them with one per good",
-    )
-    agents: dict[AgentId, Quadratic] | None = Field(
-        default=None,
-        description=f"one table per agent with theta and sigma, its name the agent's id ({ID_RULE})",
-    )
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Utilities:
-        for key in ("theta", "sigma", "seed"):
-            if self.agents is not None and (value := getattr(self, key)) is not None:
-                value = value.model_dump() if isinstance(value, Uniform) else value
-                raise crossed(key, value, "no such key beside [utilities.agents], where nothing is drawn")
-        return self
 
 
 class Mechanism(Section):
     """The contract. xi and delta follow from the network (spec 04, section 4) unless given."""
 
-    name: Literal["private-goods"] = Field(
-        default="private-goods", description='"private-goods" or "consensus"'
-    )
+    name: Literal["private-goods", "public-goods"] = Field(default="private-goods", description=KINDS)
     parameters: Literal["tuned", "eta", "proof", "explicit"] = Field(
         default="tuned", description='"tuned", "eta", "proof" or "explicit"'
     )
@@ -253,7 +156,7 @@ class Mechanism(Section):
 class ConsensusMechanism(Section):
     """One primitive of gossip as a run of its own (docs/consensus.md)."""
 
-    name: Literal["consensus"] = Field(description='"private-goods" or "consensus"')
+    name: Literal["consensus"] = Field(description=KINDS)
     primitive: Literal[
         "minimum", "maximum", "set", "tree", "diameter", "ratio", "metropolis", "flow", "trimmed"
     ] = Field(
@@ -287,7 +190,9 @@ def _name(value: Any) -> Any:
 
 
 AnyMechanism = Annotated[
-    Annotated[Mechanism, Tag("private-goods")] | Annotated[ConsensusMechanism, Tag("consensus")],
+    Annotated[Mechanism, Tag("private-goods")]
+    | Annotated[Mechanism, Tag("public-goods")]
+    | Annotated[ConsensusMechanism, Tag("consensus")],
     Discriminator(_name),
 ]
 
@@ -370,8 +275,10 @@ class Scenario(Section):
     topology: Topology = Field(
         description="a table with `generator`, with `nodes` and `edges`, or with `file`"
     )
-    environment: AnyEnvironment = Field(description="a table with `capacities` and optionally `kind`, `eta`")
-    utilities: Utilities = Field(default_factory=Utilities, description="a table")
+    environment: AnyEnvironment = Field(
+        description="a table with `capacities` and optionally `kind`, `eta`; other kinds have other keys"
+    )
+    utilities: AnyUtilities = Field(default_factory=QuadraticFamily, description="a table")
     mechanism: AnyMechanism = Field(default_factory=Mechanism, description="a table")
     learning: Learning = Field(default_factory=Learning, description="a table")
     synchrony: Synchrony = Field(default_factory=Synchrony, description="a table")
@@ -381,7 +288,13 @@ class Scenario(Section):
     faults: Faults | None = Field(default=None, description="a table; without it nothing goes wrong")
     record: Record = Field(default_factory=Record, description="a table")
 
-
-def crossed(key: str, value: Any, expected: str) -> PydanticCustomError:
-    """The error of a key whose value is wrong only because of another key of its table."""
-    return PydanticCustomError("crossed", "{expected}", {"key": key, "value": value, "expected": expected})
+    @model_validator(mode="before")
+    @classmethod
+    def _mechanism_follows(cls, data: Any) -> Any:
+        """Without a name the mechanism is that of the environment."""
+        match data:
+            case {"environment": {"kind": "public-goods"}}:
+                mechanism = data.get("mechanism", {})
+                if isinstance(mechanism, dict):
+                    return {**data, "mechanism": {"name": "public-goods", **mechanism}}
+        return data

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import BaseModel
 
 from topologies.errors import Problem, key_path, shown
+from topologies.families import FAMILIES, GIVEN
 from topologies.faults import EVENTS, Faults, LinkFaults, Storm
 from topologies.generators import AnyGenerator
 from topologies.model import (
@@ -17,14 +18,13 @@ from topologies.model import (
     Explicit,
     GraphFile,
     Mechanism,
-    Quadratic,
+    PublicEnvironment,
     Scenario,
-    Uniform,
-    Utilities,
 )
+from topologies.values import Uniform
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pydantic import ValidationError
     from pydantic.fields import FieldInfo
@@ -36,9 +36,20 @@ GENERATORS: dict[str, type[BaseModel]] = {
 }
 
 # Tables whose keys depend on one of them: section -> the key, and its values with the model of each.
-KINDS: dict[str, tuple[str, dict[str, type[BaseModel]]]] = {
-    "environment": ("kind", {"private-goods": Environment, "consensus": ConsensusEnvironment}),
-    "mechanism": ("name", {"private-goods": Mechanism, "consensus": ConsensusMechanism}),
+KINDS: dict[str, tuple[str, Mapping[str, type[BaseModel]]]] = {
+    "environment": (
+        "kind",
+        {
+            "private-goods": Environment,
+            "public-goods": PublicEnvironment,
+            "consensus": ConsensusEnvironment,
+        },
+    ),
+    "mechanism": (
+        "name",
+        {"private-goods": Mechanism, "public-goods": Mechanism, "consensus": ConsensusMechanism},
+    ),
+    "utilities": ("family", FAMILIES),
 }
 
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -62,7 +73,7 @@ def _problem(item: dict[str, Any]) -> Problem:
     expected = (info.description if info is not None else None) or item["msg"]
     got = "missing" if kind == "missing" else f"got {shown(value)}"
     if kind == "extra_forbidden":
-        known = list(model.model_fields) if model is not None else []
+        known = list(keys_of(model)) if model is not None else []
         got, expected = f"unknown key with value {shown(value)}", _one_of(known, str(keys[-1]))
     elif kind == "union_tag_invalid" and keys[0] in KINDS:
         key, models = KINDS[str(keys[0])]
@@ -109,14 +120,10 @@ def locate(loc: Keys) -> tuple[Keys, type[BaseModel] | None]:
             return ("environment", "values", *rest), Uniform
         case ("environment", "consensus", "values", "given", *rest):
             return ("environment", "values", *rest), ConsensusEnvironment
-        case ("environment" | "mechanism" as section, tag, *rest) if tag in KINDS[section][1]:
+        case ("environment" | "mechanism" as section, str() as tag, *rest) if tag in KINDS[section][1]:
             return (section, *rest), KINDS[section][1][tag] if rest else Scenario
-        case ("utilities", "agents", _, _, *_):
-            return loc, Quadratic
-        case ("utilities", "theta" | "sigma" as key, "uniform", *rest) if rest:
-            return ("utilities", key, *rest), Uniform
-        case ("utilities", "theta" | "sigma" as key, "uniform" | "fixed", *rest):
-            return ("utilities", key, *rest), Utilities
+        case ("utilities", str() as tag, *rest) if tag in FAMILIES:
+            return _in_utilities(tag, tuple(rest))
         case ("faults", "event", int(), str() as tag, *rest) if tag in EVENTS:
             return ("faults", "event", loc[2], *rest), EVENTS[tag]
         case ("faults", "link", int(), _, *_):
@@ -128,7 +135,30 @@ def locate(loc: Keys) -> tuple[Keys, type[BaseModel] | None]:
     return loc, Scenario
 
 
+def _in_utilities(family: str, rest: Keys) -> tuple[Keys, type[BaseModel]]:
+    """The same within the section of one family."""
+    match rest:
+        case ():
+            return ("utilities",), Scenario
+        case ("agents", _, _, *_):
+            return ("utilities", *rest), GIVEN[family]
+        case ("parameters", key, "uniform", *inner) if inner:
+            return ("utilities", "parameters", key, *inner), Uniform
+        case ("parameters", key, "uniform" | "fixed", *inner):
+            return ("utilities", "parameters", key, *inner), FAMILIES[family]
+        case (key, "uniform", *inner) if inner and key != "agents":
+            return ("utilities", key, *inner), Uniform
+        case (key, "uniform" | "fixed", *inner) if key != "agents":
+            return ("utilities", key, *inner), FAMILIES[family]
+    return ("utilities", *rest), FAMILIES[family]
+
+
+def keys_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The keys of a table as they stand in the file, with their fields."""
+    return {info.alias or name: info for name, info in model.model_fields.items()}
+
+
 def _field(keys: Keys, model: type[BaseModel] | None) -> FieldInfo | None:
     """The field of ``model`` that the keys lead into or through."""
-    fields = {} if model is None else model.model_fields
+    fields = {} if model is None else keys_of(model)
     return next((fields[str(key)] for key in reversed(keys) if key in fields), None)

@@ -16,17 +16,20 @@ from node.part import Part
 from topologies import consensus, faults
 from topologies.catalog import find
 from topologies.errors import Invalid, Problem, ScenarioError, shown
+from topologies.families import CustomFamily
 from topologies.graphs import build_graph
-from topologies.model import ConsensusEnvironment, ConsensusMechanism, Scenario
+from topologies.model import ConsensusEnvironment, ConsensusMechanism, PublicEnvironment, Scenario
 from topologies.overrides import apply
 from topologies.reporting import problems_of
 from topologies.valuations import draw_utilities
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import networkx as nx
+
+    from topologies.families import AnyFamily
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,9 @@ class LoadedScenario:
         graph: agents ascending; edge i -> j means "i listens to j"; both directions if undirected.
         directed: whether the scenario says that edges have one direction.
         agents: ids, ascending.
-        utilities: agent -> ``{"family": "quadratic", "theta": [K numbers], "sigma": [K numbers]}``, or, in a
-            consensus scenario, ``{"family": "value", "value": [numbers]}``.
+        utilities: agent -> its utility as ``node.utilities.build`` reads it, for instance
+            ``{"family": "quadratic", "theta": [K numbers], "sigma": [K numbers]}``; in a consensus scenario
+            ``{"family": "value", "value": [numbers]}``.
     """
 
     spec: Scenario
@@ -58,6 +62,20 @@ class LoadedScenario:
         object.__setattr__(self, "hash", hashlib.sha256(content.encode()).hexdigest())
 
     @property
+    def import_path(self) -> tuple[str, ...]:
+        """Where else the agents must look for modules of the user's: in the folder of a scenario that names
+        a class of its own."""
+        return (str(self.path.parent.resolve()),) if isinstance(self.spec.utilities, CustomFamily) else ()
+
+    @property
+    def own_modules(self) -> tuple[Path, ...]:
+        """The files beside the scenario that hold what it names ``module:Class``; of packages, none."""
+        if not isinstance(self.spec.utilities, CustomFamily):
+            return ()
+        module = self.path.parent / f"{self.spec.utilities.class_.partition(':')[0]}.py"
+        return (module,) if module.is_file() else ()
+
+    @property
     def agents(self) -> tuple[str, ...]:
         """The agents' ids, ascending."""
         return tuple(self.graph)
@@ -65,6 +83,7 @@ class LoadedScenario:
     def contract(self) -> dict[str, Any]:
         """The public rules that every agent is told alike; JSON-able.
 
+        What is shared are the ``capacities`` of private goods, or the ``features`` of public ones.
         ``xi`` and ``delta`` are there only with ``parameters = "explicit"``, ``max_rounds`` only if set.
         """
         spec = self.spec
@@ -72,19 +91,26 @@ class LoadedScenario:
             spec.mechanism, ConsensusMechanism
         ):
             return consensus.contract(spec)
+        environment = spec.environment
+        shared: dict[str, Any]
+        scale = spec.stopping.scale
+        if isinstance(environment, PublicEnvironment):
+            shared, scale = {"features": environment.features}, 1.0 if scale is None else scale
+        else:
+            shared = {"capacities": list(environment.capacities)}
         explicit = {"xi": spec.mechanism.xi, "delta": spec.mechanism.delta}
         limit = {"max_rounds": spec.stopping.max_rounds}
         return {
             "mechanism": spec.mechanism.name,
-            "capacities": list(spec.environment.capacities),
-            "eta": spec.environment.eta,
+            **shared,
+            "eta": environment.eta,
             "parameters": spec.mechanism.parameters,
             **(explicit if spec.mechanism.parameters == "explicit" else {}),
             "learning": spec.learning.dynamics,
             "stopping": {
                 "rule": spec.stopping.rule,
                 "tolerance": spec.stopping.tolerance,
-                "scale": spec.stopping.scale,
+                "scale": scale,
                 **(limit if spec.stopping.max_rounds is not None else {}),
             },
         }
@@ -119,17 +145,23 @@ class LoadedScenario:
             values = {agent: utility["value"] for agent, utility in self.utilities.items()}
             plain["environment"] = {"kind": "consensus", "values": values}
         else:
-            plain["utilities"] = {
-                "family": spec.utilities.family,
-                "agents": {
-                    agent: {key: value for key, value in utility.items() if key != "family"}
-                    for agent, utility in self.utilities.items()
-                },
-            }
+            plain["utilities"] = _given(spec.utilities, self.utilities)
         if spec.broker.url is not None:
             parts = urlsplit(spec.broker.url)
             plain["broker"]["url"] = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         return plain
+
+
+def _given(section: AnyFamily, utilities: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The section that gives these utilities agent by agent."""
+    if isinstance(section, CustomFamily):
+        agents = {agent: utility["parameters"] for agent, utility in utilities.items()}
+        return {"family": section.family, "class": section.class_, "agents": agents}
+    agents = {
+        agent: {key: value for key, value in utility.items() if key != "family"}
+        for agent, utility in utilities.items()
+    }
+    return {"family": section.family, "agents": agents}
 
 
 def load_scenario(
@@ -162,7 +194,7 @@ def load_scenario(
             consensus.check_graph(spec, graph, directed)
             utilities = consensus.draw_values(spec.environment, tuple(graph), spec.seed)
         else:
-            utilities = draw_utilities(spec.utilities, spec.environment, tuple(graph), spec.seed)
+            utilities = draw_utilities(spec.utilities, spec.environment, tuple(graph), spec.seed, path.parent)
     except ValidationError as error:
         raise ScenarioError.of(str(path), problems_of(error), origin) from None
     except Invalid as error:
@@ -209,6 +241,16 @@ def _check(spec: Scenario) -> None:
                 '"counters"; windows measure the spread of estimates of one thing, which allocations are not',
             )
         )
+    if spec.mechanism.name != spec.environment.kind:
+        raise Invalid(
+            Problem(
+                "mechanism.name",
+                f"got {shown(spec.mechanism.name)}",
+                f'"{spec.environment.kind}", because environment.kind = "{spec.environment.kind}"',
+            )
+        )
+    if isinstance(spec.environment, PublicEnvironment):
+        return None
     if spec.stopping.scale is None and not any(spec.environment.capacities):
         raise Invalid(
             Problem(

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from topologies import ScenarioError, load_scenario
+from topologies.families import FAMILIES, GIVEN
 from topologies.generators import Section
 from topologies.model import Explicit, GraphFile, Scenario
-from topologies.reporting import GENERATORS, KINDS, SECTIONS
+from topologies.reporting import GENERATORS, KINDS, SECTIONS, keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,7 +150,33 @@ OVERRIDES = {
     "utilities.theta={normal=[-1, 2]}": ("utilities.theta.normal: unknown key", "one of uniform"),
     "utilities.sigma=[]": ("utilities.sigma: got []", "a finite number"),
     'utilities={agents={"a b"={theta=-1, sigma=1}}}': ('utilities.agents."a b": got "a b"', "1 to 64 of the"),
-    "utilities.family=cubic": ('utilities.family: got "cubic"', '"quadratic"'),
+    "utilities.family=cubic": (
+        'utilities.family: got "cubic"',
+        "one of quadratic, quadratic-form, log-cosh, custom",
+    ),
+    "utilities.family=log-cos": ('utilities.family: got "log-cos"', "did you mean log-cosh?"),
+    "utilities.family=3": ("utilities.family: got ", "one of quadratic"),
+    "utilities=3": ("utilities: got 3", "a table"),
+    'environment={kind="public-good", features=1}': (
+        'environment.kind: got "public-good"',
+        "did you mean public-goods?",
+    ),
+    'environment={kind="public-goods", features=0}': ("environment.features: got 0", "a whole number >= 1"),
+    'environment={kind="public-goods", features=-2}': ("environment.features: got -2", "a whole number >= 1"),
+    'environment={kind="public-goods", features=1.0}': (
+        "environment.features: got 1.0",
+        "a whole number >= 1",
+    ),
+    'environment={kind="public-goods", features=1, eta=1}': ("environment.eta: got 1", "a finite number > 1"),
+    'environment={kind="public-goods", capacities=[1.0]}': (
+        "environment.capacities: unknown key with value [1.0]",
+        "one of kind, features, eta",
+    ),
+    "environment.features=2": ("environment.features: unknown key", "one of kind, capacities, eta"),
+    'environment={kind="public-goods", features=2, eta=25}': (
+        'mechanism.name: got "private-goods"',
+        '"public-goods", because environment.kind = "public-goods"',
+    ),
     "mechanism.parameters=explicit": ("mechanism.xi: missing", 'mechanism.parameters = "explicit"'),
     "mechanism.delta=3": ("mechanism.delta: got 3.0", "no such key"),
     'mechanism={parameters="explicit", xi=1, delta=1}': ("mechanism.xi: got 1", "a number in (0, 1)"),
@@ -290,8 +317,17 @@ def test_every_key_of_the_format_says_what_it_expects() -> None:
 def test_the_reference_names_every_key_and_generator() -> None:
     text = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text("utf-8")
     kinds = [model for _, models in KINDS.values() for model in models.values()]
-    tables = [Scenario, *SECTIONS.values(), *kinds, *GENERATORS.values(), Explicit, GraphFile]
-    words = {*GENERATORS, *(key for table in tables for key in table.model_fields)}
+    tables = [
+        Scenario,
+        *SECTIONS.values(),
+        *kinds,
+        *GIVEN.values(),
+        *GENERATORS.values(),
+        Explicit,
+        GraphFile,
+    ]
+    words = {*GENERATORS, *(key for table in tables for key in keys_of(table))}
+    assert all(f'`"{family}"`' in text for family in FAMILIES)
     assert {
         word for word in words if not re.search(rf"[`\[.]{word}[`\].]|^{word} = ", text, re.MULTILINE)
     } == set()
