@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from node.protocols.network.facts import MECHANISMS as NETWORK
 from node.utilities import UtilityError
 from runner import directory, record
 from runner.consensus import ConsensusResult, judge_consensus
 from runner.errors import RunFailed, UserError
+from runner.network import NetworkResult, judge_network, with_record
 from runner.result import RunResult, judge
 from topologies import LoadedScenario, load_scenario
 
 Watch = Callable[[str, dict[str, Any]], None]
 Warn = Callable[[str], None]
-Result = RunResult | ConsensusResult
+Result = RunResult | ConsensusResult | NetworkResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,8 @@ async def _play(
 def _judge(loaded: LoadedScenario, *facts: Any) -> Result:
     if loaded.contract()["mechanism"] == "consensus":
         return judge_consensus(loaded, *facts)
+    if loaded.contract()["mechanism"] in NETWORK:
+        return judge_network(loaded, *facts)
     try:
         return judge(loaded, *facts)
     except UtilityError as error:
@@ -168,6 +172,8 @@ def _finish(loaded: LoadedScenario, result: Result, run_dir: Path, chosen: Optio
             if isinstance(result, ConsensusResult):
                 if wanted and not result.exact:
                     plot.draw_estimates(recorded, result, run_dir / "convergence.png")
+            elif isinstance(result, NetworkResult):
+                result = with_record(result, loaded, recorded) if len(recorded) else result
             elif len(recorded):
                 result = result.with_observed_rate(plot.observed_rate(recorded, result.optimal_allocation))
                 if wanted:

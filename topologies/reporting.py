@@ -21,6 +21,8 @@ from topologies.model import (
     PublicEnvironment,
     Scenario,
 )
+from topologies.network.reporting import locate_network
+from topologies.network.sections import FromLinks, NetworkEnvironment, NetworkMechanism
 from topologies.values import Uniform
 
 if TYPE_CHECKING:
@@ -43,11 +45,19 @@ KINDS: dict[str, tuple[str, Mapping[str, type[BaseModel]]]] = {
             "private-goods": Environment,
             "public-goods": PublicEnvironment,
             "consensus": ConsensusEnvironment,
+            "network": NetworkEnvironment,
         },
     ),
     "mechanism": (
         "name",
-        {"private-goods": Mechanism, "public-goods": Mechanism, "consensus": ConsensusMechanism},
+        {
+            "private-goods": Mechanism,
+            "public-goods": Mechanism,
+            "consensus": ConsensusMechanism,
+            "unicast": NetworkMechanism,
+            "multicast": NetworkMechanism,
+            "linear": NetworkMechanism,
+        },
     ),
     "utilities": ("family", FAMILIES),
 }
@@ -114,6 +124,10 @@ def locate(loc: Keys) -> tuple[Keys, type[BaseModel] | None]:
             return ("topology", *rest), GENERATORS.get(str(tag)) if rest else Scenario
         case ("topology", "generated" | "explicit" | "file" as tag, *rest):
             return ("topology", *rest), (Explicit if tag == "explicit" else GraphFile) if rest else Scenario
+        case ("topology", "links", *rest):
+            return ("topology", *rest), FromLinks if rest else Scenario
+        case ("environment", "network", _, _, *_):
+            return locate_network(loc)
         case ("environment", "consensus", "values", "drawn", "uniform", *rest) if rest:
             return ("environment", "values", "uniform", *rest), Uniform
         case ("environment", "consensus", "values", "drawn", *rest) if rest:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from node.protocols.allocate import allocate
 from node.protocols.consensus import consensus
+from node.protocols.network.facts import MECHANISMS as NETWORK
+from node.protocols.network.life import network
 
 if TYPE_CHECKING:
     from node.part import Part
@@ -25,5 +27,10 @@ def protocol_of(part: Part, resume: Any = None) -> Protocol:
             if resume is not None:
                 raise ValueError("consensus takes no snapshots of its own; it is replayed from the start")
             return consensus(part)
+        case str(name) if name in NETWORK:
+            return network(part, resume)
         case other:
-            raise ValueError(f"unknown mechanism {other!r}; expected 'private-goods' or 'consensus'")
+            raise ValueError(
+                f"unknown mechanism {other!r}; expected 'private-goods', 'consensus', "
+                f"{', '.join(map(repr, NETWORK))}"
+            )

@@ -13,11 +13,13 @@ import numpy as np
 from node.mechanisms.network.valuations import FAMILIES, build
 from topologies.errors import Invalid, Problem, listed, shown
 from topologies.network.routing import backbone, link_name, route
-from topologies.network.sections import NetworkEnvironment, NetworkMechanism, Spread
+from topologies.values import Uniform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from topologies.network.sections import NetworkEnvironment, NetworkMechanism
 
 # The floor d of chapter 3 where none is given: this part of the smallest capacity, shared by all its agents.
 FLOOR = 1e-3
@@ -79,12 +81,12 @@ def resolve(environment: NetworkEnvironment, mechanism: NetworkMechanism, folder
         links = _without_idle(links, mechanism.name)
     if not links and not groups:
         raise Invalid(Problem("environment.links", "missing", "links by hand, or a backbone with flows"))
-    users = {i for link in links.values() for i in link["coefficients"]} | set(environment.flows)
+    users: set[str] = {i for link in links.values() for i in link["coefficients"]} | set(environment.flows)
     if mechanism.name == "linear":
-        users |= {i for members in groups.values() for i in members}
+        users |= {i for shared in groups.values() for i in shared}
     agents = tuple(sorted(users))
-    for name, members in groups.items():
-        unknown = sorted(set(members) - set(agents))
+    for name, joined in groups.items():
+        unknown = sorted(set(joined) - set(agents))
         if unknown:
             raise Invalid(
                 Problem(f"environment.groups.{name}", f"agent {unknown[0]} is on no link", "agents of links")
@@ -265,7 +267,7 @@ def draw_valuations(
         rule = getattr(section, key)
         values[key] = (
             rng.uniform(*rule.uniform, len(agents)).tolist()
-            if isinstance(rule, Spread)
+            if isinstance(rule, Uniform)
             else [rule] * len(agents)
         )
     found: dict[str, dict[str, Any]] = {}
@@ -332,7 +334,12 @@ def told(
             for name, link in network.links.items()
             if agent in link["relays"] and name not in own
         }
-        mine: dict[str, Any] = {"valuation": dict(valuations[agent]), "relays": relays, "forwards": forwards}
+        mine: dict[str, Any] = {
+            "family": "network",
+            "valuation": dict(valuations[agent]),
+            "relays": relays,
+            "forwards": forwards,
+        }
         if linear:
             group = group_of.get(agent)
             mine["rows"] = own

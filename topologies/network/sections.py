@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainValidator
+from pydantic import Discriminator, Field, PlainValidator, Tag
 from pydantic_core import PydanticCustomError
 
-from broker.topics import LEVEL
 from topologies.generators import Section
+from topologies.values import AgentId as Id
+from topologies.values import Number, Uniform, number
 
 FAMILIES = ("log", "exponential", "square-root", "alpha-fair", "quadratic")
-ID_RULE = "1 to 64 of the characters A-Z a-z 0-9 _ -"
-
-
-def _id(value: Any) -> str:
-    if not isinstance(value, str) or not LEVEL.match(value):
-        raise PydanticCustomError("agent_id", "not an agent id")
-    return value
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise PydanticCustomError("number", "not a finite number")
-    return float(value)
 
 
 def _edge(value: Any) -> tuple[str, str, float | None]:
@@ -34,23 +21,14 @@ def _edge(value: Any) -> tuple[str, str, float | None]:
         or not all(isinstance(end, str) for end in value[:2])
     ):
         raise PydanticCustomError("edge", "not two nodes and a capacity")
-    return (value[0], value[1], _number(value[2]) if len(value) == 3 and value[2] is not None else None)
+    return (value[0], value[1], number(value[2]) if len(value) == 3 and value[2] is not None else None)
 
 
-Id = Annotated[str, PlainValidator(_id)]
-Number = Annotated[float, PlainValidator(_number)]
-Capacity = Annotated[float, Field(gt=0, strict=False)]
+def _which(value: Any) -> str:
+    return "drawn" if isinstance(value, dict | Uniform) else "fixed"
 
 
-class Spread(Section):
-    """``{uniform = [lo, hi]}``: one number for every agent, drawn from [lo, hi)."""
-
-    uniform: Annotated[tuple[Number, Number], Field(strict=False)] = Field(
-        description="[lo, hi], two finite numbers with lo <= hi"
-    )
-
-
-Drawn = Number | Spread
+Drawn = Annotated[Annotated[Uniform, Tag("drawn")] | Annotated[Number, Tag("fixed")], Discriminator(_which)]
 
 
 class LinkSection(Section):
@@ -116,7 +94,9 @@ class Valuations(Section):
     families: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = Field(
         default=("log",), description="a list out of " + ", ".join(FAMILIES)
     )
-    w: Drawn = Field(default=Spread(uniform=(1.0, 5.0)), description="{ uniform = [lo, hi] } or a number > 0")
+    w: Drawn = Field(
+        default=Uniform(uniform=(1.0, 5.0)), description="{ uniform = [lo, hi] } or a number > 0"
+    )
     s: Drawn = Field(default=1.0, description="{ uniform = [lo, hi] } or a number > 0")
     alpha: Drawn = Field(default=2.0, description="{ uniform = [lo, hi] } or a number > 0")
     theta: Drawn = Field(default=-1.0, description="{ uniform = [lo, hi] } or a number < 0")

@@ -70,6 +70,14 @@ class Contract(Protocol):
         """The common factor, given the least limit in the whole network."""
         ...
 
+    def exact(self, least: float) -> float:
+        """The common factor without the guard against rounding; for proofs, never for use."""
+        ...
+
+    def allocation(self, tables: Tables, factor: float) -> float:
+        """x_i."""
+        ...
+
     def share(self, tables: Tables, factor: float) -> Share:
         """Allocation and tax; the own quotes are those in the tables."""
         ...

@@ -118,13 +118,21 @@ class Linear:
         """alpha: 1, or a hair below the exact one so that rounding cannot exceed a capacity."""
         return least * GUARD if least < 1.0 else 1.0
 
-    def share(self, tables: Tables, factor: float) -> Share:
-        """Allocation and tax."""
-        theta = 0.5 * self.lowest
+    def exact(self, least: float) -> float:
+        """alpha itself."""
+        return min(1.0, least)
+
+    def allocation(self, tables: Tables, factor: float) -> float:
+        """x = theta + alpha (y - theta), y the mean of the group."""
         y = tables[self.channels[0]][self.me][Y]
         if self.group is not None:
             y = self.group.level({j: quote[Y] for j, quote in tables[self.group.name].items()})
-        x = theta + factor * (y - theta) if factor < 1.0 else y
+        theta = 0.5 * self.lowest
+        return theta + factor * (y - theta) if factor < 1.0 else y
+
+    def share(self, tables: Tables, factor: float) -> Share:
+        """Allocation and tax."""
+        x = self.allocation(tables, factor)
         terms: list[float] = []
         for name, row in self.rows.items():
             coefficient = row.coefficients.get(self.me)

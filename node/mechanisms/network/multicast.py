@@ -108,10 +108,18 @@ class Multicast:
         """r, a hair below the exact one so that rounding cannot exceed a capacity; 0 if nobody demands."""
         return least * GUARD if least < FREE else 0.0
 
+    def exact(self, least: float) -> float:
+        """r itself."""
+        return least if least < FREE else 0.0
+
+    def allocation(self, tables: Tables, factor: float) -> float:
+        """x = r y."""
+        return factor * tables[self.channels[0]][self.me][Y]
+
     def share(self, tables: Tables, factor: float) -> Share:
         """Allocation and tax."""
         own = tables[self.channels[0]][self.me]
-        x = factor * own[Y]
+        x = self.allocation(tables, factor)
         terms: list[float] = []
         for name, link in self.links.items():
             table, coefficient = tables[name], link.coefficients[self.me]

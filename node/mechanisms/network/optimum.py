@@ -19,6 +19,7 @@ from node.mechanisms.network.unicast import Unicast
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from node.mechanisms.network.contract import Contract
     from node.mechanisms.network.valuations import Valuation
     from node.numbers import Matrix, Vector
     from node.part import AgentId
@@ -66,7 +67,7 @@ class Optimum:
     residual: float
 
 
-def program(contracts: Mapping[AgentId, Unicast | Multicast | Linear]) -> Program:
+def program(contracts: Mapping[AgentId, Contract]) -> Program:
     """The planner's problem over everybody's side of one mechanism.
 
     Raises:
@@ -79,6 +80,8 @@ def program(contracts: Mapping[AgentId, Unicast | Multicast | Linear]) -> Progra
     first = contracts[agents[0]]
     if isinstance(first, Linear):
         return _linear({i: c for i, c in contracts.items() if isinstance(c, Linear)})
+    if not isinstance(first, Unicast | Multicast):
+        raise TypeError(f"no network mechanism: {type(first).__name__}")
     at = {i: k for k, i in enumerate(agents)}
     links = {
         name: link

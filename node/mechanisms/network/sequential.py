@@ -62,8 +62,9 @@ def play(takers: Mapping[AgentId, Taker]) -> Iterator[Step]:
         )
         factor = takers[agents[0]].contract.factor(least)
         shares = {i: takers[i].contract.share(tables, factor) for i in agents}
-        gap = len(agents) * max(takers[i].gap(tables, factor, shares[i]) for i in agents)
-        claims = {i: takers[i].claim(shares[i]) for i in agents}
+        claimed = {i: takers[i].claim(tables, least) for i in agents}
+        claims = {i: claim for i, (claim, _) in claimed.items()}
+        gap = len(agents) * max(part for _, part in claimed.values())
         residual = max(takers[i].update(tables) for i in agents)
         yield Step(tables, factor, shares, gap, claims, residual)
         guess = factor

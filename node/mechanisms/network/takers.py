@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from node.mechanisms.network.linear import DOWN_LAST, DOWN_NEXT, UP_LAST, UP_NEXT, Linear, neighbours
+from node.mechanisms.network.links import GUARD
 from node.mechanisms.network.multicast import Multicast, ring
 from node.mechanisms.network.prices import Dynamics, RowPrice
 from node.mechanisms.network.ring_prices import RingPrices
@@ -24,11 +25,11 @@ from node.mechanisms.network.unicast import Unicast
 from node.mechanisms.network.valuations import demand
 
 if TYPE_CHECKING:
-    from node.mechanisms.network.contract import Contract, Quote, Share, Tables
+    from node.mechanisms.network.contract import Contract, Quote, Tables
     from node.mechanisms.network.valuations import Valuation
 
-# Roundings of v(y) - P y that a gap is trusted to no better than.
-_ROUNDINGS = 8.0 * sys.float_info.epsilon
+# Roundings that a gap is trusted to no better than: two values of v, 1.5 units in the last place each, and P.
+_ROUNDINGS = 4.0 * sys.float_info.epsilon
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Claim:
         price: P, the net price of a unit.
         ideal: the amount in [0, highest] that maximises v - P amount.
         highest: no feasible amount is larger.
-        allocation: x of that round.
+        allocation: x of that round, before the guard.
     """
 
     valuation: Valuation
@@ -60,6 +61,8 @@ class Claim:
         The sum over agents of B_i(x_i*) is at most the gap, so B_i(x_i*) is; B_i is convex with its minimum
         at the ideal amount, so x_i* lies between the two points where B_i passes the gap.
         """
+        # What is used is the guarded x, a hair below.
+        error -= self.allocation * (1.0 - GUARD)
         low, high = self.allocation - error, self.allocation + error
         return (
             low <= self.ideal <= high
@@ -119,20 +122,23 @@ class Taker(ABC):
         at = contract.highest if self.dynamics.rule == "proved" else self.demand
         self.spread = 1.0 / valuation.curvature(at)
 
-    def claim(self, share: Share) -> Claim:
-        """What a proof that this round's allocation is accurate needs of this agent."""
-        return Claim(self.contract.valuation, self.price, self.ideal, self.contract.highest, share.allocation)
-
-    def gap(self, tables: Tables, factor: float, share: Share) -> float:
-        """This agent's part of the duality gap at the allocation, rounding errors included.
+    def claim(self, tables: Tables, least: float) -> tuple[Claim, float]:
+        """What a proof that this round's allocation is accurate needs of this agent, and its part of the gap.
 
         The prices z bound the best welfare W* from above by sum max(v_i - P_i x) + sum z_l c_l. The
-        allocation is feasible, so W* is at least its welfare. The difference is the sum over agents of this.
+        allocation is feasible, so W* is at least its welfare. The difference, the duality gap, is the sum
+        over agents of what each one misses and what its links leave idle; rounding errors are included. It
+        is taken at the factor without guard, or the guard would be all that can be seen near the end.
+
+        Args:
+            tables: of this round.
+            least: the least limit of the network.
         """
-        v = self.contract.valuation
+        v, factor = self.contract.valuation, self.contract.exact(least)
+        x = self.contract.allocation(tables, factor)
+        claim = Claim(v, self.price, self.ideal, self.contract.highest, x)
         rounding = _ROUNDINGS * (abs(v.value(self.ideal)) + abs(self.price) * self.ideal)
-        own = max(0.0, self.claim(share).missed(share.allocation))
-        return own + self.idle_value(tables, factor) + rounding
+        return claim, max(0.0, claim.missed(x)) + self.idle_value(tables, factor) + rounding
 
 
 class UnicastTaker(Taker):

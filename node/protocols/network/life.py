@@ -7,6 +7,7 @@ agrees with the whole network on the least of it, and knows its allocation and i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from node.protocols.network.facts import Own
 
 Snapshot = tuple[Any, ...]
+Use = Callable[[int, float], None]  # (a number that grows, the amount)
+
+# Steps in a row without a smaller gap after which agents give up: what is asked for is below rounding, or
+# (A4) fails and the optimum is out of reach. All know the gap alike, so all leave in the same step.
+STALLED = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +98,9 @@ class Played:
     proved: bool = False
 
 
-def network(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard, NetworkShare]:
+def network(
+    part: Part, resume: Snapshot | None = None, use: Use = lambda stamp, amount: None
+) -> Generator[Say, Heard, NetworkShare]:
     """Find this agent's share of the capacities and its tax.
 
     Prices move by price-taking dynamics (``takers``). The end is proved, not observed: in every step the
@@ -106,6 +114,8 @@ def network(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard,
     Args:
         part: what this agent knows.
         resume: a snapshot taken during play, or None.
+        use: called with what is to be in use from now on, and a number that grows with every call of a life.
+            A life that is replayed calls it again with what is past: then the number is not larger.
     Raises:
         ValueError: for what the mechanism refuses.
         Unreachable: at every agent in the same round, if a link lacks relays.
@@ -118,11 +128,13 @@ def network(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard,
         routes = yield from survey(part.agent)
         depth = yield from measure(part, own, routes)
         step, guess, in_use = 0, 1.0, 0.0
-        residual = 0.0
+        residual, least_gap, since = 0.0, FREE, 0
         last: Played | None = None
         before: Played | None = None
     else:
-        packed, depth, step, guess, in_use, residual, prices, last, before = _restored(own, resume)
+        packed, depth, step, guess, in_use, (residual, least_gap, since), prices, last, before = _restored(
+            own, resume
+        )
         routes = Routes.unpack(packed)
         me.restore(prices)
     agents, diameter, limit = len(routes.agents), routes.diameter, stopping.get("max_rounds")
@@ -134,7 +146,7 @@ def network(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard,
             step,
             guess,
             in_use,
-            residual,
+            (residual, least_gap, since),
             me.state(),
             _packed(last),
             _packed(before),
@@ -149,6 +161,7 @@ def network(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard,
         tables = flooded.tables
         # Everybody on my links has spoken after the last allocation was known, so has made room for it.
         in_use = last.share.allocation if last is not None else 0.0
+        use(2 * step, in_use)
 
         least, part_of_gap, size, proved = yield from minimum(
             (
@@ -165,16 +178,22 @@ def network(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard,
             # The largest optimal share is at least ``largest`` less the error, hence the 1 + tolerance.
             error = tolerance * (stopping.get("scale") or largest / (1.0 + tolerance))
             last = _judged(last, gap, last.claim.holds(gap, error))
+            least_gap, since = (gap, 0) if gap < least_gap else (least_gap, since + 1)
         share = own.contract.share(tables, factor)
         in_use = min(in_use, share.allocation)
+        use(2 * step + 1, in_use)
         step += 1
-        if proved or step == limit:
+        if proved or step == limit or since >= STALLED:
             final = before if proved else last
             if final is None:  # max_rounds = 1
-                final = Played(share, me.demand, quotes, factor, me.claim(share), FREE)
-            in_use = min(in_use, final.share.allocation)
+                final = Played(share, me.demand, quotes, factor, *me.claim(tables, least))
+            use(2 * step, min(in_use, final.share.allocation))
             # The last allocation may be larger than what is in use: once more, room first.
-            yield from flood(part.agent, part.hears, own.channels, {}, own.widths, depth, "room")
+            silent = dict.fromkeys(own.contract.channels, (0.0,))
+            yield from flood(
+                part.agent, part.hears, own.channels, silent, dict.fromkeys(own.channels, 1), depth, "room"
+            )
+            use(2 * step + 1, final.share.allocation)
             return NetworkShare(
                 allocation=final.share.allocation,
                 tax=final.share.tax,
@@ -190,7 +209,7 @@ def network(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard,
                 satisfied=bool(proved),
             )
         before = last
-        last = Played(share, me.demand, quotes, factor, me.claim(share), me.gap(tables, factor, share))
+        last = Played(share, me.demand, quotes, factor, *me.claim(tables, least))
         residual = me.update(tables)
         guess = factor
 
