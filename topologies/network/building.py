@@ -155,7 +155,8 @@ def _without_idle(links: dict[str, dict[str, Any]], mechanism: str) -> dict[str,
 
 
 def communication(network: Network, mechanism: str, pattern: str) -> nx.DiGraph:
-    """The communication graph made from links: hub (smallest id talks to all), ring, or complete."""
+    """The communication graph made from links: hub (smallest id talks to all), ring, or complete;
+    parts that share no link are joined in a row by their smallest ids."""
     graph = nx.Graph()
     graph.add_nodes_from(network.agents)
     channels = [tuple(link["coefficients"]) for link in network.links.values()]
@@ -171,6 +172,9 @@ def communication(network: Network, mechanism: str, pattern: str) -> nx.DiGraph:
             case _:
                 graph.add_edges_from(itertools.combinations(members, 2))
     graph.remove_edges_from(nx.selfloop_edges(graph))
+    # Parts that share no link still need the common minimum: their smallest ids talk to each other.
+    pieces = sorted(min(piece) for piece in nx.connected_components(graph))
+    graph.add_edges_from(itertools.pairwise(pieces))
     directed = nx.DiGraph()
     directed.add_nodes_from(sorted(graph))
     directed.add_edges_from(sorted({pair for a, b in graph.edges for pair in ((a, b), (b, a))}))

@@ -40,7 +40,8 @@ def load(spec: Scenario, folder: Path) -> tuple[nx.DiGraph, bool, dict[str, dict
     network = building.resolve(environment, mechanism, folder)
     if isinstance(spec.topology, FromLinks):
         graph, directed = building.communication(network, mechanism.name, spec.topology.links), False
-        _check_connected(graph)
+        if len(graph) < 3:
+            raise Invalid(Problem("environment", f"has {len(graph)} agents", "at least 3"))
     else:
         graph, directed = build_graph(spec.topology, spec.seed, folder)
     if directed:
@@ -59,23 +60,6 @@ def load(spec: Scenario, folder: Path) -> tuple[nx.DiGraph, bool, dict[str, dict
             key = "mechanism" if got.startswith(("eta", "balance")) else "environment"
             raise Invalid(Problem(key, got, expected or "what the mechanism is proved for")) from None
     return graph, False, told
-
-
-def _check_connected(graph: nx.DiGraph) -> None:
-    import networkx as nx
-
-    parts = sorted(nx.connected_components(graph.to_undirected(as_view=True)), key=min)
-    if len(parts) > 1:
-        raise Invalid(
-            Problem(
-                "topology.links",
-                f"no path between {min(parts[0])} and {min(parts[1])}: they share no link, nor do their "
-                "neighbours",
-                "a network in one piece, or a topology with nodes and edges",
-            )
-        )
-    if len(graph) < 3:
-        raise Invalid(Problem("environment", f"has {len(graph)} agents", "at least 3"))
 
 
 def _sections(spec: Scenario) -> tuple[NetworkEnvironment, NetworkMechanism]:

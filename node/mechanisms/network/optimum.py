@@ -210,7 +210,7 @@ class _Planner:
         limits = np.concatenate([self.limits, np.zeros(x.size)])
         slack = limits - matrix @ x
         dual = scale * float(np.median(slack)) / slack
-        best, least = (x, dual[: self.limits.size], dual[self.limits.size :]), math.inf
+        best, least, since = (x, dual[: self.limits.size], dual[self.limits.size :]), math.inf, 0
         for _ in range(ITERATIONS):
             gradient = -self.slope(x) + matrix.T @ dual
             hessian = self.curvature(x)
@@ -238,7 +238,12 @@ class _Planner:
             found = (x, dual[: self.limits.size], dual[self.limits.size :])
             residual = self.residual(*found)
             if residual < least:
-                best, least = found, residual
+                best, least, since = found, residual, 0
+            else:
+                since += 1
+            # Newton polishes what is left; near the end conditioning lets the residual wander.
+            if least < 1e-9 and since >= 3:
+                break
             if residual < 1e-13 or not np.isfinite(residual) or residual > 1e3 * max(least, 1e-9):
                 break
         return best
