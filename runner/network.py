@@ -53,7 +53,8 @@ class NetworkResult(Facts):
         errors, regrets: step -> allocation error; step -> largest regret, of some steps. Empty without a
             record.
         tolerance: the promised bound on ``allocation_error``.
-        stopped_unsatisfied: agents without a proof.
+        stopped_unsatisfied: agents that were not satisfied in the end.
+        proved: whether the agents proved the accuracy; else they concluded it from small residuals.
     """
 
     mechanism: str
@@ -83,6 +84,7 @@ class NetworkResult(Facts):
     regrets: dict[int, float]
     tolerance: float
     stopped_unsatisfied: int
+    proved: bool
 
     @property
     def play_rounds(self) -> int:
@@ -113,7 +115,7 @@ class NetworkResult(Facts):
         lonely = f"; fewer than two demand {', '.join(self.lonely)}" if self.lonely else ""
         return (
             f"allocation error {self.allocation_error:.3g}, promised {self.tolerance:.3g}; "
-            f"{self.stopped_unsatisfied} agents without a proof; overshoot {self.overshoot:.3g}{lonely}"
+            f"{self.stopped_unsatisfied} agents unsatisfied; overshoot {self.overshoot:.3g}{lonely}"
         )
 
 
@@ -183,6 +185,7 @@ def judge_network(
         regrets={},
         tolerance=rules["stopping"]["tolerance"] * max(1.0, (rules["stopping"]["scale"] or 0.0) / largest),
         stopped_unsatisfied=0 if first["satisfied"] else len(agents),
+        proved=first["proved"],
     )
 
 

@@ -29,6 +29,12 @@ def outcome(result: NetworkResult) -> list[Line]:
         ("welfare", f"{result.welfare:.9g}", f"{missing:.1e} below the optimum", None),
         ("proved gap", f"{result.gap:.1e}", "the agents' bound on that", result.gap_holds),
         ("steps", f"{result.steps}", shown, None),
+        (
+            "accuracy",
+            "proved" if result.proved else "observed",
+            f"by the agents; prices {result.price_rule}",
+            None,
+        ),
     ]
 
 

@@ -219,8 +219,8 @@ class Synchrony(Section):
 class Stopping(Section):
     """When to stop. ``tolerance`` is the accuracy promised for the allocation, relative to ``scale``."""
 
-    rule: Literal["counters", "windows", "proof"] = Field(
-        default="counters", description='"counters" or "windows"; of networks "proof"'
+    rule: Literal["counters", "windows", "proof", "observed"] = Field(
+        default="counters", description='"counters" or "windows"; of networks "proof" or "observed"'
     )
     tolerance: float = Field(default=1e-6, gt=0, lt=1, description="a number in (0, 1)")
     scale: float | None = Field(

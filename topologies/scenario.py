@@ -151,7 +151,7 @@ class LoadedScenario:
             plain["environment"] = {"kind": "consensus", "values": values}
         elif isinstance(spec.environment, NetworkEnvironment):
             plain["environment"] = network.resolved_environment(self.utilities)
-            plain["stopping"]["rule"] = "proof"
+            plain["stopping"]["rule"] = network.rule(spec)
         else:
             plain["utilities"] = _given(spec.utilities, self.utilities)
         if spec.broker.url is not None:

@@ -19,7 +19,8 @@ from node import lockstep
 from node.part import Part
 from node.protocols.allocate import allocate
 from node.protocols.consensus import consensus
-from runner.simulation import promises
+from node.protocols.network.life import network
+from runner.simulation import networks, promises
 from topologies.generators import agent_ids
 
 if TYPE_CHECKING:
@@ -217,6 +218,10 @@ WORKLOADS: dict[str, Workload] = {
         promises.consensus,
         lambda rules: rules["primitive"] in ("minimum", "maximum", "diameter"),
     ),
+    **{
+        mechanism: Workload(network, draw, networks.promises, lambda rules: True)
+        for mechanism, draw in networks.DRAWS.items()
+    },
 }
 
 

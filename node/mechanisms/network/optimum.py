@@ -208,6 +208,7 @@ class _Planner:
         scale = max(1e-9, float(np.abs(self.slope(x)).max()))
         matrix = np.vstack([self.rows, -np.eye(x.size)])
         limits = np.concatenate([self.limits, np.zeros(x.size)])
+        m = self.limits.size
         slack = limits - matrix @ x
         dual = scale * float(np.median(slack)) / slack
         best, least, since = (x, dual[: self.limits.size], dual[self.limits.size :]), math.inf, 0
@@ -218,7 +219,8 @@ class _Planner:
 
             def step(target: Vector) -> tuple[Vector, Vector, Vector]:
                 weights = dual / slack  # noqa: B023 - called within this iteration only
-                system = (matrix.T * weights) @ matrix + np.diag(hessian)  # noqa: B023
+                # The rows of x >= 0 add to the diagonal only.
+                system = (self.rows.T * weights[:m]) @ self.rows + np.diag(hessian + weights[m:])  # noqa: B023
                 right = -gradient - matrix.T @ (weights * missing + target / slack)  # noqa: B023
                 dx = np.linalg.solve(system, right)
                 ds = -missing - matrix @ dx  # noqa: B023
@@ -267,12 +269,17 @@ class _Planner:
             system = np.block(
                 [[-np.diag(self.curvature(x)[free]), -rows.T], [-rows, np.zeros((scarce.size, scarce.size))]]
             )
-            change = np.linalg.lstsq(system, -errors, rcond=None)[0]
+            try:
+                change = np.linalg.solve(system, -errors)
+            except np.linalg.LinAlgError:  # dependent rows: prices are not unique, any will do
+                change = np.linalg.lstsq(system, -errors, rcond=None)[0]
             x, prices = x.copy(), prices.copy()
             x[free] += change[: free.size]
             prices[scarce] += change[free.size :]
             if not np.isfinite(x).all() or (x < -1e-6 * size).any():
                 return None
+            if float(np.abs(change[: free.size]).max(initial=0.0)) <= 1e-16 * size:
+                break
         return x, prices, np.maximum(0.0, self.rows.T @ prices - self.slope(x)) * (x <= 0.0)
 
 

@@ -33,6 +33,9 @@ Use = Callable[[int, float], None]  # (a number that grows, the amount)
 # Steps in a row without a smaller gap after which agents give up: what is asked for is below rounding, or
 # (A4) fails and the optimum is out of reach. All know the gap alike, so all leave in the same step.
 STALLED = 300
+# Without a proof: steps in a row in which no own link was off by more than this part of the tolerance. The
+# error may rise again after a small residual (spec, section 5b), so one step is not enough.
+QUIET, QUIET_STEPS = 0.1, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,8 @@ class NetworkShare:
         depth: rounds that a table takes.
         steps: of the mechanism, each ``depth`` + D rounds.
         gap: proved bound on the welfare that is missing; the same bits at every agent.
-        satisfied: whether the accuracy asked for is proved for every agent.
+        satisfied: whether every agent said that the accuracy asked for is there.
+        proved: whether it was proved; else it was concluded from small residuals in several successive steps.
     """
 
     allocation: float
@@ -66,6 +70,7 @@ class NetworkShare:
     steps: int
     gap: float
     satisfied: bool
+    proved: bool
 
 
 class Unreachable(Exception):
@@ -105,7 +110,8 @@ def network(
 
     Prices move by price-taking dynamics (``takers``). The end is proved, not observed: in every step the
     agents also learn N times the largest part of the duality gap, and stop two steps after one whose gap
-    proves every allocation accurate.
+    proves every allocation accurate. With the stopping rule "observed" they stop after several steps with
+    small residuals, which is sooner and proves nothing.
 
     What is in use never exceeds a capacity, at any instant and whatever the network does: a smaller
     allocation is used at once, a larger one only when all members of all own links have said a later step's
@@ -123,17 +129,18 @@ def network(
     """
     rules, own = part.contract, own_of(part)
     stopping = rules["stopping"]
+    by_proof = stopping["rule"] == "proof"
     me = taker(own.contract, dynamics_of(rules))
     if resume is None:
         routes = yield from survey(part.agent)
         depth = yield from measure(part, own, routes)
         step, guess, in_use = 0, 1.0, 0.0
-        residual, least_gap, since = 0.0, FREE, 0
+        residual, quiet, least_gap, since = 0.0, 0, FREE, 0
         last: Played | None = None
         before: Played | None = None
     else:
-        packed, depth, step, guess, in_use, (residual, least_gap, since), prices, last, before = _restored(
-            own, resume
+        packed, depth, step, guess, in_use, (residual, quiet, least_gap, since), prices, last, before = (
+            _restored(own, resume)
         )
         routes = Routes.unpack(packed)
         me.restore(prices)
@@ -146,13 +153,13 @@ def network(
             step,
             guess,
             in_use,
-            (residual, least_gap, since),
+            (residual, quiet, least_gap, since),
             me.state(),
             _packed(last),
             _packed(before),
         )
         quotes = me.announce(guess)
-        flooding = flood(part.agent, part.hears, own.channels, quotes, own.widths, depth, "tables")
+        flooding = flood(part.agent, part.heard_by, own.channels, quotes, own.widths, depth, "tables")
         say = next(flooding)
         say.snapshot = saved
         say.record = _measured(last, in_use, residual, step, depth, agents, diameter)
@@ -163,7 +170,7 @@ def network(
         in_use = last.share.allocation if last is not None else 0.0
         use(2 * step, in_use)
 
-        least, part_of_gap, size, proved = yield from minimum(
+        least, part_of_gap, size, all_satisfied = yield from minimum(
             (
                 min(own.contract.limits(tables).values()),
                 -(last.part if last is not None else FREE),
@@ -177,21 +184,23 @@ def network(
             gap, largest, tolerance = -part_of_gap * agents, -size, stopping["tolerance"]
             # The largest optimal share is at least ``largest`` less the error, hence the 1 + tolerance.
             error = tolerance * (stopping.get("scale") or largest / (1.0 + tolerance))
-            last = _judged(last, gap, last.claim.holds(gap, error))
+            quiet = quiet + 1 if residual <= QUIET * tolerance else 0
+            proved = last.claim.holds(gap, error) if by_proof else quiet >= QUIET_STEPS
+            last = _judged(last, gap, proved)
             least_gap, since = (gap, 0) if gap < least_gap else (least_gap, since + 1)
         share = own.contract.share(tables, factor)
         in_use = min(in_use, share.allocation)
         use(2 * step + 1, in_use)
         step += 1
-        if proved or step == limit or since >= STALLED:
-            final = before if proved else last
+        if all_satisfied or step == limit or since >= STALLED:
+            final = before if all_satisfied else last
             if final is None:  # max_rounds = 1
                 final = Played(share, me.demand, quotes, factor, *me.claim(tables, least))
             use(2 * step, min(in_use, final.share.allocation))
             # The last allocation may be larger than what is in use: once more, room first.
             silent = dict.fromkeys(own.contract.channels, (0.0,))
             yield from flood(
-                part.agent, part.hears, own.channels, silent, dict.fromkeys(own.channels, 1), depth, "room"
+                part.agent, part.heard_by, own.channels, silent, dict.fromkeys(own.channels, 1), depth, "room"
             )
             use(2 * step + 1, final.share.allocation)
             return NetworkShare(
@@ -206,7 +215,8 @@ def network(
                 depth=depth,
                 steps=step,
                 gap=final.gap,
-                satisfied=bool(proved),
+                satisfied=bool(all_satisfied),
+                proved=bool(all_satisfied) and by_proof,
             )
         before = last
         last = Played(share, me.demand, quotes, factor, *me.claim(tables, least))
@@ -226,7 +236,7 @@ def measure(part: Part, own: Own, routes: Routes) -> Generator[Say, Heard, int]:
     widths = dict.fromkeys(own.channels, 1)
     while True:
         flooded: Flooded = yield from flood(
-            part.agent, part.hears, own.channels, quotes, widths, rounds, "measure"
+            part.agent, part.heard_by, own.channels, quotes, widths, rounds, "measure"
         )
         for name, table in flooded.tables.items():
             for j, told in table.items():

@@ -52,7 +52,7 @@ class Flooded:
 
 def flood(
     me: AgentId,
-    neighbours: Sequence[AgentId],
+    listeners: Sequence[AgentId],
     channels: Mapping[str, Channel],
     quotes: Quotes,
     widths: Mapping[str, int],
@@ -64,19 +64,20 @@ def flood(
     In every round an agent tells each neighbour on a channel the entries of it that it has heard the round
     before, except to who told them; in the first round its own. Nobody outside of a channel hears of it.
 
-    Guarantee, on an undirected graph: all members hold the same table, bit for bit, if ``rounds`` is at least
-    the diameter of the subgraph of every channel's members and relays. All agents leave in the same round.
+    Guarantee: all members hold the same table, bit for bit, if ``rounds`` is at least the diameter of the
+    subgraph of every channel's members and relays, which must be strongly connected. All agents leave in the
+    same round.
 
     Args:
         me: the own id.
-        neighbours: whom it hears and who hears it, ids ascending.
+        listeners: who hears it, ids ascending.
         channels: those that it is a member or a relay of.
         quotes: channel -> the own quote, finite numbers >= 0; none where it is only a relay.
         widths: channel -> how many numbers a quote there has.
         rounds: how many, the same at every agent.
         kind: of the messages.
     """
-    shared = {j: [c for c in channels.values() if c.carries(j)] for j in neighbours}
+    shared = {j: [c for c in channels.values() if c.carries(j)] for j in listeners}
     held: dict[str, dict[AgentId, Quote]] = {name: {} for name in channels}
     fresh: dict[str, dict[AgentId, Quote]] = {name: {} for name in channels}
     sources: dict[tuple[str, AgentId], set[AgentId]] = {}
