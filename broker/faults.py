@@ -76,7 +76,6 @@ class FaultyLinks:
         slow: client -> how many times longer than others' what it sends takes.
         barriers: cuts and partitions.
         until: when rates cease to hold; slowness and barriers do not.
-        exempt: clients to and from which everything passes: the recorder's.
         base: (lo, hi): the healthy network's delay, in seconds.
     Attributes:
         slowest: seconds that a message takes at most once the rates have ceased.
@@ -89,12 +88,11 @@ class FaultyLinks:
         slow: Mapping[str, float] | None = None,
         barriers: Iterable[Barrier] = (),
         until: float = math.inf,
-        exempt: Collection[str] = (),
         base: tuple[float, float] = DEFAULT_DELAY,
     ) -> None:
         self._rates, self._by_link, self._slow = rates, dict(by_link or {}), dict(slow or {})
         self._barriers = tuple(barriers)
-        self._until, self._exempt, self._base = until, frozenset(exempt), base
+        self._until, self._base = until, base
         # Most deliveries happen after the last barrier or outside any.
         self._standing = (
             min((b.start for b in self._barriers), default=math.inf),
@@ -105,8 +103,6 @@ class FaultyLinks:
     def __call__(self, rng: random.Random, src: str, dst: str, topic: str, now: float) -> Sequence[float]:
         """The delays of every copy that arrives; none is a loss."""
         low, high = self._base
-        if src in self._exempt or dst in self._exempt:
-            return (rng.uniform(low, high),)
         if (
             self._standing[0] <= now < self._standing[1]
             and src != dst  # what an agent hears of itself passes no link

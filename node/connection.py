@@ -12,7 +12,9 @@ from broker.transport import BrokerRefused, BrokerUnreachable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from broker.transport import Address, OnMessage, Transport, Will
+    from broker.transport import Address, OnLost, OnMessage, Transport, Will
+
+    MakeTransport = Callable[..., Transport]
 
 # Pauses between two attempts, in seconds: doubling from the first to the second.
 RETRY = (0.05, 1.0)
@@ -26,18 +28,31 @@ class Connection:
         address: the broker and this connection's credentials.
         client_id: MQTT client id; a later connection appends its number.
         on_message: called with (topic, payload).
+        make: ``broker.mqtt.make_transport`` or a stand-in.
 
     Attributes:
         will: last will of the connections to come, or None.
         losses: how often an open connection was lost.
     """
 
-    def __init__(self, client: Any, address: Address, client_id: str, on_message: OnMessage) -> None:
+    def __init__(
+        self,
+        client: Any,
+        address: Address,
+        client_id: str,
+        on_message: OnMessage,
+        make: MakeTransport = make_transport,
+    ) -> None:
         self.will: Will | None = None
         self.losses = 0
         self._client, self._address, self._client_id = client, address, client_id
-        self._on_message = on_message
+        self._on_message, self._make_transport = on_message, make
         self._transport: Transport | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether what is published now reaches the broker, unless the connection breaks."""
+        return self._transport is not None
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Hand a message to the connection; without one it is lost, as messages may be."""
@@ -45,7 +60,12 @@ class Connection:
             self._transport.publish(topic, payload, retain=retain)
 
     async def keep(
-        self, topics: Sequence[str], on_open: Callable[[], None], *, patient: bool = False
+        self,
+        topics: Sequence[str],
+        on_open: Callable[[], None],
+        *,
+        patient: bool = False,
+        on_loss: OnLost = lambda reason: None,
     ) -> None:
         """Connect, subscribe, call ``on_open``; again after every loss, for ever.
 
@@ -53,6 +73,7 @@ class Connection:
             topics: what to subscribe to.
             on_open: called whenever the connection is there.
             patient: whether the broker may be away at the first attempt, too.
+            on_loss: called with a reason whenever an open connection was lost.
         Raises:
             BrokerError: if the very first attempt fails (unless patient), or the broker says no at any time.
         """
@@ -70,17 +91,29 @@ class Connection:
                     raise
                 await asyncio.sleep(pause)
                 pause = min(2.0 * pause, RETRY[1])
+            except asyncio.CancelledError:
+                await transport.close()
+                raise
             else:
                 self._transport, since = transport, time.monotonic()
                 on_open()
-                await lost
+                reason = await lost
                 self.losses += 1
                 self._transport = None
+                on_loss(reason)
                 await transport.close()
                 # A connection that did not last is no reason for hope.
                 pause = RETRY[0] if time.monotonic() - since > RETRY[1] else min(2.0 * pause, RETRY[1])
                 await asyncio.sleep(pause)
             attempt += 1
+
+    async def subscribe(self, topics: Sequence[str], timeout: float) -> None:
+        """Subscribe once more on the connection as it is; nothing without one.
+
+        Raises: as ``Transport.subscribe``.
+        """
+        if self._transport is not None:
+            await self._transport.subscribe(topics, timeout)
 
     async def close(self) -> None:
         """Write out what was published and say goodbye."""
@@ -96,4 +129,4 @@ class Connection:
             if not lost.done():
                 lost.set_result(reason)
 
-        return make_transport(self._client, self._address, name, self._on_message, on_lost, self.will)
+        return self._make_transport(self._client, self._address, name, self._on_message, on_lost, self.will)

@@ -16,7 +16,7 @@ import os
 import secrets
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from node.part import Part
 from node.protocol import Protocol
 from node.store import DiskStore
 from node.switchboard import Switchboard
+from node.ticking import ticking
 
 if TYPE_CHECKING:
     import socket
@@ -41,9 +42,13 @@ if TYPE_CHECKING:
 BEAT = 0.05
 # The same while messages are being lost: the shortest retransmission time-out of ``node.pacing``.
 HASTE = 0.004
+# Agents that run freely tick by themselves; so many of them are looked after at the full pace, more at less.
+CROWD = 500
 PROGRESS_EVERY = 0.2
 TELEMETRY_EVERY = 0.25
 TELEMETRY_ROWS = 64
+# How long to stay, once all is over, for the recorder's receipts of what was measured last.
+RECORD_PATIENCE = 5.0
 # A start message carries every part of a host's agents: 10,000 of them fit.
 TELL_LIMIT = 1 << 20
 LINE_LIMIT = 64 * 1024 * 1024
@@ -59,26 +64,30 @@ class Host:
 
     Args:
         start: the ``start`` message (see ``runner.launch``): ``run``, ``client``, ``protocol``, ``broker``
-            (host, port, tls), ``shared`` (user, password, client_id) or None, ``agents``: each with ``part``
-            and, unless shared, its own ``access``; optional ``import_path`` (folders with modules of the
-            user's), ``stores`` (agent -> directory), ``sync``,
-            ``life``, how often this host was started before, and ``patient``, whether the broker may be
-            away at first.
+            (an ``Address.place``), ``shared`` (user, password, client_id) or None, ``agents``: each with
+            ``part`` and, unless shared, its own ``access``; optional ``import_path`` (folders with modules of
+            the user's), ``stores`` (agent -> directory), ``sync``, ``life``, how often this host was started
+            before, ``patient``, whether the broker may be away at first, and ``recorded``, whether a
+            recorder gives receipts.
         tell: sends one message to the runner.
 
     Attributes:
+        outlets: agent -> its driver and the connection that it speaks through.
         released: whether every agent of the run has its result. Until then the process stays: an agent that
             comes back without its memory needs its neighbours, even those that had finished.
+        recorded: whether receipts of what was measured may come.
     """
 
     def __init__(self, start: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
         self._tell = tell
         self.released = bool(start.get("released"))
+        self.recorded = bool(start.get("recorded"))
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._start = start
         extend_path(start.get("import_path", ()))
         self._connections: list[tuple[Connection, Switchboard, list[Agent]]] = []
         self._reported: set[str] = set()
+        self.outlets: dict[str, tuple[Agent, Connection]] = {}
         shared = start["shared"]
         parts = [(Part.from_dict(entry["part"]), entry.get("access")) for entry in start["agents"]]
         if shared is not None:
@@ -91,7 +100,7 @@ class Host:
     def _connect(self, access: dict[str, Any], parts: list[Part]) -> None:
         """Prepare one connection for these agents."""
         broker, run = self._start["broker"], self._start["run"]
-        address = Address(broker["host"], broker["port"], access["user"], access["password"], broker["tls"])
+        address = Address.at(broker, access["user"], access["password"])
 
         def deliver(topic: str, payload: bytes) -> None:
             try:
@@ -107,6 +116,7 @@ class Host:
 
         connection = Connection(self._start["client"], address, access["client_id"], deliver)
         agents = [self._agent(part, connection) for part in parts]
+        self.outlets.update((agent.id, (agent, connection)) for agent in agents)
         if len(agents) == 1:  # a connection has one will; only alone behind it can an agent have its own
             connection.will = Will(topics.status(run, parts[0].agent), agents[0].will())
         switchboard = Switchboard(run, agents)
@@ -137,6 +147,8 @@ class Host:
             AgentError, BrokerError: the first thing that stopped an agent.
         """
         tasks = [asyncio.create_task(self._beat(), name="heartbeat")]
+        if free := [agent for agent in self._agents if agent.free]:
+            tasks.append(asyncio.create_task(ticking(free, time.monotonic), name="ticks"))
         for connection, switchboard, agents in self._connections:
             joined = partial(_reconnected, agents)
             keeping = connection.keep(switchboard.topics(), joined, patient=self._start.get("patient", False))
@@ -152,11 +164,25 @@ class Host:
             await asyncio.gather(*tasks, return_exceptions=True)
             for connection, _, agents in self._connections:
                 for agent in agents:
-                    if agent.state is JOINING:
+                    if agent.state is JOINING or not self.recorded:
                         continue  # it has measured nothing, and may not be who it claims to be
-                    for batch in agent.telemetry.take(last=True):
+                    for batch in agent.telemetry.take(time.monotonic(), last=True):
                         connection.publish(agent.telemetry.topic, batch)
                 await connection.close()
+
+    def take_receipts(self, message: dict[str, Any]) -> None:
+        """The recorder has written, has missed, or will never hear what these agents measured."""
+        by_name = {agent.id: agent for agent in self._agents}
+        if message["type"] == "recorded":
+            for name, epoch, origin, rows in message["marks"]:
+                by_name[name].telemetry.recorded((epoch, origin), rows)
+        elif message["state"] == "listening":
+            for agent in self._agents:
+                agent.telemetry.again()
+        else:
+            self.recorded = False
+            for agent in self._agents:
+                agent.telemetry.discard()
 
     def _fail(self, error: AgentError) -> None:
         if not self._failure.done():
@@ -165,27 +191,38 @@ class Host:
     async def _beat(self) -> None:
         """Resend, publish telemetry, report progress and results, until every agent has left."""
         pairs = [(agent, connection) for connection, _, agents in self._connections for agent in agents]
+        free = sum(agent.free for agent in self._agents)
+        pace = max(1.0, free / CROWD)
         next_progress = next_telemetry = 0.0
+        ending: float | None = None
         while True:
             now = time.monotonic()
             flush = now >= next_telemetry
             if flush:
                 next_telemetry = now + TELEMETRY_EVERY
             for agent, connection in pairs:
-                if now >= agent.deadline:
+                if not agent.free and now >= agent.deadline:
                     agent.tick(now)
-                if (rows := len(agent.telemetry)) and (flush or rows >= TELEMETRY_ROWS):
-                    for batch in agent.telemetry.take():
+                if not self.recorded:
+                    agent.telemetry.discard()
+                elif flush or len(agent.telemetry) >= TELEMETRY_ROWS:
+                    for batch in agent.telemetry.take(now, last=ending is not None):
                         connection.publish(agent.telemetry.topic, batch)
                 if agent.state in (LINGERING, GONE) and agent.id not in self._reported:
                     self._reported.add(agent.id)
                     self._tell({"type": "result", **describe(agent)})
             if now >= next_progress:
-                next_progress = now + PROGRESS_EVERY
+                next_progress = now + pace * PROGRESS_EVERY
                 self._tell({"type": "progress", "agents": {a.id: progress(a) for a in self._agents}})
             if self.released and all(agent.state is GONE for agent in self._agents):
-                return
-            await asyncio.sleep(HASTE if any(agent.eager for agent in self._agents) else BEAT)
+                if not self.recorded or now - (ending or now) > RECORD_PATIENCE:
+                    return
+                if ending is None:
+                    ending, next_telemetry = now, now  # say that this was all, and wait for the receipt
+                elif all(agent.telemetry.settled for agent in self._agents):
+                    return
+            hurry = free < len(self._agents) and any(agent.eager for agent in self._agents)
+            await asyncio.sleep(HASTE if hurry else pace * BEAT)
 
 
 def _reconnected(agents: list[Agent]) -> None:
@@ -212,11 +249,26 @@ def progress(agent: Agent) -> dict[str, Any]:
         "state": agent.state,
         "round": agent.round,
         "kind": agent.kind,
+        "free": agent.free,
         "record": agent.telemetry.latest,
         "waiting_for": agent.waiting_for()[:5],
-        "rejected": dict(agent.rejected),
         "suspects": agent.suspects(),
         "not_durable": agent.not_durable,
+        **counts(agent),
+    }
+
+
+def counts(agent: Agent) -> dict[str, Any]:
+    """What an agent has counted in this life."""
+    return {
+        "incarnation": agent.incarnation,
+        "sent": agent.sent,
+        "sent_bytes": agent.sent_bytes,
+        "received": agent.received,
+        "received_bytes": agent.received_bytes,
+        "resent": agent.resent,
+        "rejected": dict(agent.rejected),
+        "first_round_at": agent.first_round_at,
     }
 
 
@@ -226,17 +278,10 @@ def describe(agent: Agent) -> dict[str, Any]:
         "agent": agent.id,
         "result": asdict(agent.result),
         "rounds": agent.round + 1,
-        "sent": agent.sent,
-        "sent_bytes": agent.sent_bytes,
-        "received": agent.received,
-        "received_bytes": agent.received_bytes,
-        "resent": agent.resent,
-        "rejected": dict(agent.rejected),
-        "first_round_at": agent.first_round_at,
-        "incarnation": agent.incarnation,
         "epoch": agent.epoch,
         "replayed": agent.conversation.replayed,
         "not_durable": agent.not_durable,
+        **counts(agent),
     }
 
 
@@ -253,13 +298,20 @@ async def _serve(control: socket.socket) -> int:
     async def runner_has_gone() -> None:
         with contextlib.suppress(ConnectionError):  # gone all the same
             while line := await reader.readline():
-                if json.loads(line)["type"] == "end" and host is not None:
+                message = json.loads(line)
+                if host is None:
+                    continue
+                if message["type"] == "end":
                     host.released = True
+                else:
+                    host.take_receipts(message)
 
-    line = await reader.readline()
-    if not line:
-        return 1  # the runner has gone before it said anything
-    start = json.loads(line)
+    start: dict[str, Any] = {}
+    while start.get("type") != "start":  # what the runner says to all may come before
+        line = await reader.readline()
+        if not line:
+            return 1  # the runner has gone before it said anything
+        start = json.loads(line)
     names = [entry["part"]["agent"] for entry in start["agents"]]
     runner_gone = asyncio.create_task(runner_has_gone(), name="runner-gone")
     playing: asyncio.Task[None] | None = None
@@ -299,12 +351,17 @@ async def _serve(control: socket.socket) -> int:
 
 def main(control: socket.socket) -> int:
     """Be a host until its agents have left or the runner has gone. Returns the exit code."""
+    return run(_serve(control))
+
+
+def run(serving: Coroutine[Any, Any, int]) -> int:
+    """Run a host's main coroutine under the collector and in the event loop that suit it."""
     # What was imported before stays for ever; a round's garbage has no cycles. Looking for them less often
     # saves a tenth of the CPU of a round.
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(control))
+        return runner.run(serving)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -42,12 +42,18 @@ class Liveness:
         self._looked = now
         self._patience = 1.0
 
-    def heard(self, peer: AgentId, now: float) -> None:
-        """A message of the neighbour's newest life has come; whatever was suspected is refuted."""
+    def heard(self, peer: AgentId, now: float) -> bool:
+        """A message of the neighbour's newest life has come; whatever was suspected is refuted.
+
+        Returns:
+            Whether anything was.
+        """
         self._heard[peer] = now
-        if self._since:
-            self._since.pop(peer, None)
-            self._wills.discard(peer)
+        if not self._since or peer not in self._since:
+            return False
+        del self._since[peer]
+        self._wills.discard(peer)
+        return True
 
     def will(self, peer: AgentId, now: float) -> None:
         """The broker has published the neighbour's last will."""

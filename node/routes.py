@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +34,14 @@ class Routes:
     hop: Mapping[AgentId, AgentId]
     echo: int
     diameter: int
+    _exponents: Vector = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Asked for again and again while parameters are chosen.
+        hops = [max(1, self.distance[r] - 1) for r in self.agents if r != self.me]
+        exponents = np.array(hops, dtype=np.float64)
+        exponents.flags.writeable = False
+        object.__setattr__(self, "_exponents", exponents)
 
     def pack(self) -> tuple[Any, ...]:
         """As plain values; ``unpack`` is the inverse."""
@@ -59,4 +67,4 @@ class Routes:
 
         A neighbour's proxy of itself carries one factor xi, hence 1 and not 0 at distance one.
         """
-        return np.array([max(1, self.distance[r] - 1) for r in self.agents if r != self.me], dtype=np.float64)
+        return self._exponents

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from broker import codec
@@ -20,14 +20,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-VERSION = 1
+VERSION = 2
 _HEAD = struct.Struct("<II")  # length, crc32
 # A log entry holds one round's messages, each at most codec.SIZE_LIMIT.
 ENTRY_LIMIT = 1 << 28
 
 
-class StoreMismatch(Exception):
-    """What is stored belongs to another run, agent, version or to other rules."""
+class StoreMismatch(OSError):
+    """What is stored belongs to another run, agent, version or to other rules.
+
+    To an agent that is one more way in which its store cannot be used: it says so and goes on without, and
+    what is not its own stays as it is.
+    """
 
 
 @dataclass(slots=True)
@@ -39,13 +43,18 @@ class Saved:
         round: the round in which the snapshot's words are said; the log starts there.
         snapshot: packed, for ``protocol(resume=...)``; None: a fresh start, in round 0.
         previous: the packed words of the round before, or None.
-        log: the payloads heard in each round since, one tuple a round.
+        telemetry: what was measured until then and may not be on file yet (``Telemetry.state``), or None.
+        newest: free mode: the newest payload of each neighbour heard by then.
+        log: the payloads heard in each round since, one tuple a round; in free mode those that had become
+            newest at each tick since.
     """
 
     epoch: int = 0
     round: int = 0
     snapshot: bytes | None = None
     previous: bytes | None = None
+    telemetry: bytes | None = None
+    newest: tuple[bytes, ...] = ()
     log: list[tuple[bytes, ...]] = field(default_factory=list)
 
 
@@ -85,7 +94,7 @@ class MemoryStore:
 
     def reset(self, saved: Saved) -> None:
         """See ``Store``."""
-        self.saved = Saved(saved.epoch, saved.round, saved.snapshot, saved.previous)
+        self.saved = replace(saved, log=[])
 
     def append(self, heard: Sequence[bytes]) -> None:
         """See ``Store``."""
@@ -111,7 +120,7 @@ class DiskStore:
         """See ``Store``.
 
         Raises:
-            StoreMismatch: if the files are another run's, agent's or version's, naming both.
+            StoreMismatch: if the files are another run's, agent's or version's, naming both; an OSError.
         """
         life = self._read("life")
         incarnation = life[0] if life is not None and type(life[0]) is int else -1
@@ -128,7 +137,8 @@ class DiskStore:
     def reset(self, saved: Saved) -> None:
         """See ``Store``. A crash at any instant leaves the old state or the new one."""
         # The log names the snapshot it continues: an old log beside a new snapshot is known for what it is.
-        self._write("snapshot", (saved.epoch, saved.round, saved.snapshot, saved.previous))
+        content = (saved.epoch, saved.round, saved.snapshot, saved.previous, saved.telemetry, saved.newest)
+        self._write("snapshot", content)
         self._open_log(saved, fresh=True)
 
     def append(self, heard: Sequence[bytes]) -> None:
@@ -150,8 +160,15 @@ class DiskStore:
     def _saved(self) -> Saved | None:
         values = self._read("snapshot")
         match values:
-            case (int(epoch), int(round_), (bytes() | None) as snapshot, (bytes() | None) as previous):
-                return Saved(epoch, round_, snapshot, previous)
+            case (
+                int(epoch),
+                int(round_),
+                (bytes() | None) as snapshot,
+                (bytes() | None) as previous,
+                (bytes() | None) as telemetry,
+                tuple() as newest,
+            ) if all(type(payload) is bytes for payload in newest):
+                return Saved(epoch, round_, snapshot, previous, telemetry, newest)
             case _:
                 return None
 
@@ -168,7 +185,7 @@ class DiskStore:
         if version != VERSION or identity != self.identity:
             raise StoreMismatch(
                 f"{self.directory / name} holds version {version!r} of {identity!r}, "
-                f"expected version {VERSION} of {self.identity!r}"
+                f"expected version {VERSION} of {self.identity!r}; it is refused and left as it is"
             )
         return content if type(content) is tuple else None
 

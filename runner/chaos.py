@@ -158,6 +158,11 @@ class Chaos:
         """Where the agents are to connect: the broker, or a proxy in front of it."""
         if not _needs_proxy(self._faults, self._events):
             return address
+        if address.tls:
+            raise UserError(
+                f"{address}: [faults] asks for messages to be lost, delayed or cut, and inside TLS nobody "
+                "can tell them apart; expected mqtt:// or other faults"
+            )
         self.proxy = Proxy(address, self.weather.fate, seed=self._seed)
         await stack.enter_async_context(self.proxy)
         return self.proxy.address

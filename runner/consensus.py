@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from node.consensus.truth import ConsensusEnvironment
 from runner.facts import Facts, common, gather
@@ -12,6 +14,7 @@ from runner.facts import Facts, common, gather
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from runner.record import Record
     from topologies import LoadedScenario
 
 
@@ -31,6 +34,8 @@ class ConsensusResult(Facts):
         exact: whether the primitive promises that.
         tolerance: the promised bound on ``error``; 0 for exact primitives.
         stopped_unsatisfied: agents that were ended by ``max_rounds``.
+        rounds_to_tolerance: rounds of the primitive until every estimate was within ``tolerance`` of the mean
+            for the first time; None for what is no average of all, or without a complete record.
     """
 
     primitive: str
@@ -43,6 +48,7 @@ class ConsensusResult(Facts):
     exact: bool
     tolerance: float
     stopped_unsatisfied: int
+    rounds_to_tolerance: int | None = None
 
     @property
     def kept_promise(self) -> bool:
@@ -58,6 +64,20 @@ class ConsensusResult(Facts):
             f"{'the same' if self.identical else 'not the same'} bits everywhere; "
             f"{self.stopped_unsatisfied} agents stopped unsatisfied"
         )
+
+    def with_convergence(self, record: Record) -> ConsensusResult:
+        """The same result with ``rounds_to_tolerance`` taken from the record."""
+        if self.exact or self.primitive == "trimmed":
+            return self
+        rounds, values, agents = record.series("estimate")
+        if not rounds.size or len(agents) != self.agents:
+            return self
+        close = (np.abs(values - self.expected[0]) <= self.tolerance).all(axis=1)
+        if not close.any():
+            return self
+        first = int(rounds[np.argmax(close)])
+        # What an agent says in a round is recorded with the round before, which it has just heard.
+        return replace(self, rounds_to_tolerance=first + 1 - (self.rounds - self.primitive_rounds))
 
 
 def judge_consensus(

@@ -20,17 +20,20 @@ class Facts:
 
     Attributes:
         run, scenario: the run's id and the scenario's name.
-        mode: ``processes`` or ``virtual``.
+        mode: ``processes``, ``virtual`` or ``lockstep``.
         agents: N.
         diameter: largest distance between two agents, as they found it.
         rounds: all rounds, survey and agreement included; equal at every agent.
         stopped_in_round: the round, from 0, at whose end all agents stopped.
-        messages, bytes: first copies received from neighbours, one per link and round, and their payloads.
+        messages, bytes: first copies received from neighbours, one per link and round, and their payloads
+            (0 in lockstep, where nothing is encoded).
         published: messages published by agents for these, one per agent and round on undirected graphs.
         retransmissions: further copies published.
         seconds: wall time from the launch to the last result (virtual seconds in a virtual run).
         first_round_seconds: wall time from the launch until every agent had completed its first round.
         dropped: messages that agents dropped, by kind.
+        restarts: how often agents were started again. What is counted is that of all lives; of one that was
+            killed what it did after its last account, 0.2 s at most, is not known (in virtual time all is).
         run_dir: where the record is; None if nothing was written.
     """
 
@@ -48,6 +51,7 @@ class Facts:
     seconds: float
     first_round_seconds: float | None
     dropped: dict[str, int]
+    restarts: int = 0
     run_dir: str | None
 
     def as_dict(self) -> dict[str, Any]:
@@ -101,6 +105,7 @@ def gather(
         if launched_at is not None and first_rounds
         else None,
         "dropped": dict(sorted(dropped.items())),
+        "restarts": sum(r["restarts"] for r in reports.values()),
         "run_dir": run_dir,
     }
 

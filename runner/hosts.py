@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # whoever is left before.
 LEAVE_TIMEOUT = 6.0
 _LINE_LIMIT = 16 * 1024 * 1024
+# What may wait for a host that does not read, because it stands still. Beyond it receipts are left out: its
+# agents publish again what they have no receipt for, and get another one.
+SEND_LIMIT = 1 << 20
 
 Message = dict[str, Any]
 
@@ -104,9 +107,18 @@ class Hosts:
         reader, self._writers[1 + host] = await asyncio.open_connection(sock=mine, limit=_LINE_LIMIT)
         self._readers[1 + host] = asyncio.create_task(self._listen(host, reader), name=f"host-{host}")
 
-    def send(self, host: int, message: Message) -> None:
-        """Send one message to a host."""
-        self._writers[1 + host].write(json.dumps(message).encode() + b"\n")
+    def send(self, host: int, message: Message, *, if_room: bool = False) -> None:
+        """Send one message to a host; one that has ended does not get it.
+
+        Args:
+            host: which one.
+            message: plain data.
+            if_room: whether it may be left out when the host has not read for long.
+        """
+        writer = self._writers[1 + host]
+        if writer.is_closing() or (if_room and writer.transport.get_write_buffer_size() > SEND_LIMIT):
+            return
+        writer.write(json.dumps(message).encode() + b"\n")
 
     async def close(self) -> None:
         """Close the control sockets, which ends the hosts, and wait until every process has ended.

@@ -57,22 +57,28 @@ class Errors:
     values: Vector
 
 
-def allocation_errors(record: Record, optimal: Mapping[str, Sequence[float]]) -> Errors:
-    """max over agents and goods of |x_i - x_i*|, over max |x*|, in every recorded round of play.
+def deviations(record: Record, name: str, optimal: Mapping[str, Sequence[float]]) -> Errors:
+    """max over agents and goods of |value - optimum|, over max |optimum|, in every recorded round of play.
 
     The maximum is over the agents that have a row in that round.
 
     Args:
-        record: with ``allocation``, or ``allocation.0``, ``allocation.1``, ...
-        optimal: agent -> x_i*, shape (K,). Agents that it does not name do not count.
+        record: with ``name``, or ``name.0``, ``name.1``, ...
+        name: ``allocation`` or ``price``.
+        optimal: agent -> what it should be, shape (K,). Agents that it does not name do not count.
     """
-    rounds, values, agents = record.goods("allocation")
+    rounds, values, agents = record.goods(name)
     known = [n for n, agent in enumerate(agents) if agent in optimal]
     if not known:
         return Errors(rounds, np.full(rounds.size, np.nan))
     target = np.array([optimal[agents[n]] for n in known], float)
     scale = float(np.abs(target).max()) or 1.0
     return Errors(rounds, _largest(values[:, known] - target) / scale)
+
+
+def allocation_errors(record: Record, optimal: Mapping[str, Sequence[float]]) -> Errors:
+    """``deviations`` of allocations: max |x_i - x_i*| over max |x*|."""
+    return deviations(record, "allocation", optimal)
 
 
 def observed_rate(record: Record, optimal_allocation: Mapping[str, Sequence[float]]) -> float | None:
@@ -195,15 +201,11 @@ def _curves(record: Record, result: RunResult) -> Iterator[tuple[Errors, str, di
     text = "allocation error" + (f"\nobserved × {rate:.4f} a round" if rate is not None else "")
     yield allocation_errors(record, result.optimal_allocation), text, {"color": _BLUE, "linewidth": 3.2}
 
-    rounds, prices, _ = record.goods("price")
-    multiplier = np.array(result.multiplier, float)
-    if multiplier.size == prices.shape[2]:
-        scale = float(np.abs(multiplier).max()) or 1.0
-        yield (
-            Errors(rounds, _largest(prices - multiplier) / scale),
-            "price error",
-            {"color": _ORANGE, "linewidth": 1.3},
-        )
+    yield (
+        deviations(record, "price", result.optimal_prices),
+        "price error",
+        {"color": _ORANGE, "linewidth": 1.3},
+    )
 
     rounds, taxes, _ = record.series("tax")
     paid = np.nansum(np.abs(taxes), axis=1)
@@ -241,8 +243,9 @@ def _draw_errors(axes: Any, record: Record, result: RunResult, play: int) -> Non
         axes.plot([x0, x1], [y0, y1], color=_GREY, linewidth=1.1, linestyle=(0, (1, 1.6)))
         labels.append((x1, y1, f"certified slope\n× {result.contraction_bound:.6g} a round", _GREY))
     axes.axhline(result.tolerance, color="black", linewidth=1.0, linestyle=(0, (5, 3)))
+    word = "promised accuracy" if result.guaranteed else "accuracy asked for, not promised:"
     axes.annotate(
-        f"promised accuracy {_power(result.tolerance)}",
+        f"{word} {_power(result.tolerance)}",
         (play, result.tolerance),
         xytext=(4, 3),
         textcoords="offset points",
@@ -315,7 +318,7 @@ def _draw_allocations(
         # The first rounds overshoot by far; a linear axis would show nothing else.
         axes.set_yscale("symlog", linthresh=scale)
     axes.annotate(
-        "▸ optimum of\n    each agent",
+        "▸ optimum of\n    each agent" if result.multiplier else "▸ optimum, the\n    same for all",
         (1, 0.5),
         xycoords="axes fraction",
         xytext=(1.04, 0.5),

@@ -12,14 +12,14 @@ import contextlib
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from broker.codec import Malformed, finite, unpack
+from broker.codec import COUNT_LIMIT, Malformed, finite, unpack
 
 Vector = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -28,12 +28,13 @@ Integers = NDArray[np.int64]
 SCHEMA: Mapping[str, str] = {
     "run": "category",
     "agent": "category",
+    "epoch": "int64",  # the computation; a run has a second one only if memory was lost
     "round": "int64",
     "time": "float64",  # Unix seconds, the agent's own clock
     "name": "category",
     "value": "float64",
 }
-BATCH_VERSION = 1
+BATCH_VERSION = 2
 MAX_COLUMNS = 64
 # A measurement's name: what an analysis tool takes for a column name without quoting.
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}\Z")
@@ -60,6 +61,10 @@ class Batch:
         times: (n,) Unix seconds.
         values: (n, c), finite.
         last: whether the agent announced that no batch follows.
+        epoch: the computation that was measured.
+        origin: the agent's life that counted the rows of this epoch from 0.
+        floor: the rows before this one are on file, or will never come.
+        first: number of the first row.
     """
 
     agent: str
@@ -68,11 +73,36 @@ class Batch:
     times: Vector
     values: Vector
     last: bool = False
+    epoch: int = 0
+    origin: int = 0
+    floor: int = 0
+    first: int = 0
 
     @property
     def rows(self) -> int:
         """How many rows of the record it makes."""
         return self.values.size
+
+    @property
+    def stream(self) -> tuple[int, int]:
+        """Whose count ``first`` goes by."""
+        return self.epoch, self.origin
+
+    @property
+    def end(self) -> int:
+        """The number after that of its last row; that it is the last batch counts as a row."""
+        return self.first + len(self.rounds) + self.last
+
+    def since(self, row: int) -> Batch:
+        """What it holds from this row on."""
+        skip = max(row - self.first, 0)
+        return replace(
+            self,
+            rounds=self.rounds[skip:],
+            times=self.times[skip:],
+            values=self.values[skip:],
+            first=self.first + skip,
+        )
 
 
 def decode_batch(payload: bytes, agent: str) -> Batch:
@@ -86,11 +116,12 @@ def decode_batch(payload: bytes, agent: str) -> Batch:
             (wrong fields, types or names), ``shape`` (arrays that do not fit together), ``not-finite``.
     """
     fields = unpack(payload)
-    if type(fields) is not tuple or len(fields) != 7 or fields[0] != BATCH_VERSION:
+    if type(fields) is not tuple or len(fields) != 11 or fields[0] != BATCH_VERSION:
         raise Malformed("header", f"{agent}: not a telemetry batch of version {BATCH_VERSION}")
-    _, incarnation, columns, rounds, times, values, last = fields
+    _, *counts, last, columns, rounds, times, values = fields
     if not (
-        type(incarnation) is int
+        all(type(count) is int and 0 <= count < COUNT_LIMIT for count in counts)
+        and counts[3] <= counts[4]
         and type(last) is bool
         and type(columns) is tuple
         and len(columns) <= MAX_COLUMNS
@@ -108,7 +139,8 @@ def decode_batch(payload: bytes, agent: str) -> Batch:
         raise Malformed("not-finite", f"{agent}: a number in its telemetry is not finite")
     if rounds.size and not (rounds.min() >= 0 and rounds.max() < _MAX_ROUND and (rounds % 1 == 0).all()):
         raise Malformed("header", f"{agent}: round numbers must be integers >= 0")
-    return Batch(agent, columns, rounds.astype(np.int64), times, values, last)
+    _, epoch, origin, floor, first = counts
+    return Batch(agent, columns, rounds.astype(np.int64), times, values, last, epoch, origin, floor, first)
 
 
 class PartWriter:
@@ -184,7 +216,7 @@ class Record:
         agents: ids, ascending.
         names: of the measurements, ascending.
         agent, name: (rows,) indices into ``agents`` and ``names``.
-        round, time, value: (rows,).
+        epoch, round, time, value: (rows,).
         unreadable: files that were skipped because they are not Parquet.
     """
 
@@ -192,6 +224,7 @@ class Record:
     agents: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     agent: Integers = field(default_factory=lambda: np.empty(0, np.int64))
+    epoch: Integers = field(default_factory=lambda: np.empty(0, np.int64))
     round: Integers = field(default_factory=lambda: np.empty(0, np.int64))
     time: Vector = field(default_factory=lambda: np.empty(0))
     name: Integers = field(default_factory=lambda: np.empty(0, np.int64))
@@ -202,13 +235,14 @@ class Record:
         return self.value.size
 
     def series(self, name: str) -> tuple[Integers, Vector, tuple[str, ...]]:
-        """One measurement over rounds and agents.
+        """One measurement over the rounds of the last epoch, and over agents.
 
         Returns:
             rounds (R,) ascending, those in which anybody measured it; values (R, N), NaN where an agent did
             not, the later row where it did twice; agents (N,), all of the record whatever they measured.
         """
         mask = self.name == self.names.index(name) if name in self.names else np.zeros(len(self), bool)
+        mask &= self.epoch == self.epoch.max(initial=0)
         rounds, position = np.unique(self.round[mask], return_inverse=True)
         values = np.full((rounds.size, len(self.agents)), np.nan)
         values[position, self.agent[mask]] = self.value[mask]
@@ -253,7 +287,7 @@ def read(run_dir: str | os.PathLike[str]) -> Record:
 
 
 def merge(run_dir: str | os.PathLike[str]) -> Path | None:
-    """Turn the parts of a finished run into one ``telemetry.parquet``, sorted by round, agent and name.
+    """Turn the parts of a finished run into one ``telemetry.parquet``, by epoch, round, agent and name.
 
     A row that was recorded twice is kept once, the later one. Killed half-way it leaves a readable record,
     and can be called again. Does nothing to a record of more than ``MERGE_ROWS`` rows.
@@ -280,14 +314,16 @@ def merge(run_dir: str | os.PathLike[str]) -> Path | None:
     if not rows or rows > MERGE_ROWS:
         return None
     record = _read(_files(directory))
-    order = np.lexsort((record.name, record.agent, record.round))
-    keys = np.stack([record.round[order], record.agent[order], record.name[order]])
+    columns = (record.name, record.agent, record.round, record.epoch)
+    order = np.lexsort(columns)
+    keys = np.stack([column[order] for column in columns])
     # lexsort is stable, so of equal keys the one read last stands last.
     final = np.append((keys[:, 1:] != keys[:, :-1]).any(axis=0), True)
     keep = order[final]
     table = _table(
         record.run or "",
         (record.agents, record.agent[keep]),
+        record.epoch[keep],
         record.round[keep],
         record.time[keep],
         (record.names, record.name[keep]),
@@ -338,6 +374,7 @@ def _read(files: Sequence[Path]) -> Record:
         agents=agents,
         names=names,
         agent=agent,
+        epoch=table.column("epoch").to_numpy(),
         round=table.column("round").to_numpy(),
         time=table.column("time").to_numpy(),
         name=name,
@@ -354,27 +391,30 @@ def _sorted_codes(column: Any) -> tuple[tuple[str, ...], Integers]:
     return tuple(words[i] for i in order), rank[column.indices.to_numpy()]
 
 
-def _columns(batches: Sequence[Batch]) -> tuple[Coded, Integers, Vector, Coded, Vector]:
+def _columns(batches: Sequence[Batch]) -> tuple[Coded, Integers, Integers, Vector, Coded, Vector]:
     agents: dict[str, int] = {}
     names: dict[str, int] = {}
-    pieces: list[tuple[Integers, Integers, Vector, Integers, Vector]] = []
+    pieces: list[tuple[Integers, Integers, Integers, Vector, Integers, Vector]] = []
     for batch in batches:
         n, c = batch.values.shape
         codes = np.array([names.setdefault(name, len(names)) for name in batch.columns], np.int64)
         pieces.append(
             (
                 np.full(n * c, agents.setdefault(batch.agent, len(agents)), np.int64),
+                np.full(n * c, batch.epoch, np.int64),
                 np.repeat(batch.rounds, c),
                 np.repeat(batch.times, c),
                 np.tile(codes, n),
                 batch.values.reshape(-1),
             )
         )
-    agent, round_, time, name, value = (np.concatenate(column) for column in zip(*pieces, strict=True))
-    return (list(agents), agent), round_, time, (list(names), name), value
+    agent, epoch, round_, time, name, value = (np.concatenate(c) for c in zip(*pieces, strict=True))
+    return (list(agents), agent), epoch, round_, time, (list(names), name), value
 
 
-def _table(run: str, agent: Coded, round_: Integers, time: Vector, name: Coded, value: Vector) -> Any:
+def _table(
+    run: str, agent: Coded, epoch: Integers, round_: Integers, time: Vector, name: Coded, value: Vector
+) -> Any:
     import pyarrow as pa
 
     types = {
@@ -389,6 +429,7 @@ def _table(run: str, agent: Coded, round_: Integers, time: Vector, name: Coded, 
     columns = {
         "run": coded([run], np.zeros(value.size, np.int64)),
         "agent": coded(*agent),
+        "epoch": pa.array(epoch),
         "round": pa.array(round_),
         "time": pa.array(time),
         "name": coded(*name),

@@ -2,14 +2,21 @@
 
 It may read everything and publish nothing, and no agent waits for it. One JSON line on stdin configures it:
 
-    {"run", "directory", "client", "client_id", "host", "port", "user", "password", "tls", "agents"}
+    {"run", "directory", "client", "client_id", "user", "password", "place", "agents"}
 
-It answers in JSON lines on stdout:
+and optionally "marks", the receipts of an earlier recorder of the same run, and "patient", whether the broker
+may be away at first. It answers in JSON lines on stdout:
 
-    {"event": "ready"}                                    subscribed
+    {"event": "ready"}                                    subscribed, for the first time or again
+    {"event": "away", "reason"}                           the connection was lost; it is made again
+    {"event": "recorded", "marks"}                        receipts: rows that are on file
     {"event": "progress", "rows", "rejected"}             at most twice a second, when something arrived
-    {"event": "closed", "rows", "parts", "rejected", "complete", "missing"}     the last line, exit code 0
-    {"event": "failed", "error"}                                                the last line, exit code 1
+    {"event": "closed", "rows", "parts", "rejected", "complete", "missing", "lost"}
+                                                          the last line, exit code 0
+    {"event": "failed", "error"}                          the last line, exit code 1
+
+A receipt is [agent, epoch, origin, rows]: so many rows of that stream (``node.telemetry``) are on file. What
+was on its way when a connection broke is published again by its agent, which waits for the receipt.
 
 It ends when every agent's last batch has come, on the line {"event": "stop"} on stdin or its end, and on
 SIGTERM. A Ctrl-C reaches the runner, which then stops it in its own time.
@@ -26,28 +33,35 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import MISSING, dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 from broker import topics
 from broker.codec import Malformed
-from broker.transport import Address, BrokerError, Transport
+from broker.transport import Address, BrokerError
+from node.connection import Connection
+from runner.ledger import Ledger, Mark
 from runner.record import PART_ROWS, PartWriter, RecordError, decode_batch
+
+if TYPE_CHECKING:
+    from node.connection import MakeTransport
 
 REPORT_EVERY = 0.5  # seconds
 FLUSH_EVERY = 1.0  # seconds: what a killed recorder may lose
-# Rows kept while the disk is slower than the network: 80 MB. Beyond it batches are dropped and counted.
+# Rows kept while the disk is slower than the network: 80 MB. Beyond it batches are dropped and counted; their
+# agents get no receipt and publish them again.
 HOLD_ROWS = 2_000_000
 # How long the broker may take to hand over what was published before the order to stop.
 DRAIN_SECONDS = 2.0
 # Ids in the last line, which whoever reads line by line takes as a whole.
 MISSING_SHOWN = 100
+# Receipts in one line, likewise.
+RECEIPTS = 500
 STOP = {"event": "stop"}
 # A configuration line with 100,000 agent ids fits.
 _LINE_LIMIT = 8 * 1024 * 1024
 
 Report = Callable[[Mapping[str, Any]], None]
-MakeTransport = Callable[..., Transport]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +73,23 @@ class Config:
         directory: the run's directory; it must exist.
         client: name of the MQTT client, for ``broker.mqtt.make_transport``.
         client_id: MQTT client id.
-        host, port, user, password, tls: as in ``broker.transport.Address``.
+        user, password: as in ``broker.transport.Address``.
+        place: where the broker is, an ``Address.place``.
         agents: ids of all agents of the run.
+        marks: receipts of an earlier recorder of this run.
+        patient: whether the broker may be away at first.
     """
 
     run: str
     directory: str
     client: str
     client_id: str
-    host: str
-    port: int
     user: str | None
     password: str | None
-    tls: bool
+    place: Mapping[str, Any]
     agents: tuple[str, ...]
+    marks: tuple[Mark, ...] = ()
+    patient: bool = False
 
     @classmethod
     def from_json(cls, line: bytes | str) -> Config:
@@ -83,10 +100,12 @@ class Config:
         """
         data = json.loads(line)
         names = {f.name for f in fields(cls)}
-        if type(data) is not dict or set(data) != names:
+        needed = {f.name for f in fields(cls) if f.default is MISSING}
+        if type(data) is not dict or not needed <= set(data) <= names:
             got = sorted(data) if type(data) is dict else type(data).__name__
-            raise ValueError(f"recorder: expected the keys {sorted(names)}, got {got}")
-        return cls(**{**data, "agents": tuple(data["agents"])})
+            raise ValueError(f"recorder: expected the keys {sorted(needed)}, got {got}")
+        marks = tuple((str(agent), *map(int, numbers)) for agent, *numbers in data.get("marks", ()))
+        return cls(**{**data, "agents": tuple(data["agents"]), "marks": marks})
 
 
 class Recorder:
@@ -101,7 +120,7 @@ class Recorder:
     def __init__(self, config: Config, writer: PartWriter, changed: Callable[[], None]) -> None:
         self.run = config.run
         self.agents = frozenset(config.agents)
-        self.missing = set(config.agents)  # whose last batch has not come
+        self.ledger = Ledger(config.agents, config.marks)
         self.rows = 0
         self.rejected: Counter[str] = Counter()
         self._writer = writer
@@ -124,12 +143,12 @@ class Recorder:
             return
         if self._writer.rows + batch.rows > HOLD_ROWS:
             self.rejected["overflow"] += 1
-        else:
-            self._writer.append(batch)
-            self.rows += batch.rows
-        if batch.last:
-            self.missing.discard(batch.agent)
-        if not self.missing or self._writer.rows >= PART_ROWS:
+            return
+        new = self.ledger.accept(batch)
+        if new is not None:
+            self._writer.append(new)
+            self.rows += new.rows
+        if not self.ledger.missing or self._writer.rows >= PART_ROWS:
             self._changed()
 
 
@@ -141,11 +160,11 @@ class _Session:
         self.wake = asyncio.Event()
         self.recorder = Recorder(config, self.writer, self.wake.set)
         self.report = report
-        self.ending: str | None = None  # why: complete, stop, terminated, lost, failed
+        self.ending: str | None = None  # why: complete, stop, terminated, failed
         self.error: str | None = None
-        self.filter = topics.all_telemetry(config.run)
-        address = Address(config.host, config.port, config.user, config.password, config.tls)
-        self.transport = make(config.client, address, config.client_id, self.recorder.receive, self._lost)
+        self.filter, self.patient = topics.all_telemetry(config.run), config.patient
+        address = Address.at(config.place, config.user, config.password)
+        self.connection = Connection(config.client, address, config.client_id, self.recorder.receive, make)
 
     def end(self, why: str, error: str | None = None) -> None:
         """Only the first reason counts."""
@@ -153,8 +172,17 @@ class _Session:
             self.ending, self.error = why, error
             self.wake.set()
 
-    def _lost(self, reason: str) -> None:
-        self.end("lost", f"connection to the broker lost: {reason}")
+    async def connect(self) -> None:
+        """Be subscribed, again after every loss; end if the broker says no."""
+        try:
+            await self.connection.keep(
+                [self.filter],
+                lambda: self.report({"event": "ready"}),
+                patient=self.patient,
+                on_loss=lambda reason: self.report({"event": "away", "reason": reason}),
+            )
+        except BrokerError as error:
+            self.end("failed", str(error))
 
     async def listen(self, stdin: asyncio.StreamReader) -> None:
         """Wait for the order to stop, or the end of ``stdin``. Other lines mean nothing to this version."""
@@ -168,7 +196,7 @@ class _Session:
         # A subscription repeated: its acknowledgement comes behind all that the broker holds for us. If the
         # broker is gone or silent, what has arrived is all there is.
         with contextlib.suppress(BrokerError):
-            await self.transport.subscribe([self.filter], DRAIN_SECONDS)
+            await self.connection.subscribe([self.filter], DRAIN_SECONDS)
         self.end("stop")
 
     async def keep(self) -> None:
@@ -177,6 +205,8 @@ class _Session:
         Raises:
             RecordError: if a part cannot be written.
         """
+        # Costs a tenth of a second and is not needed before the first part.
+        await asyncio.to_thread(importlib.import_module, "pyarrow.parquet")
         clock = asyncio.get_running_loop().time
         flushed = reported = clock()
         seen: tuple[int, int] = (0, 0)
@@ -184,17 +214,23 @@ class _Session:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.wake.wait(), REPORT_EVERY)
             self.wake.clear()
-            if not self.recorder.missing:
+            if not self.recorder.ledger.missing:
                 self.end("complete")
             if self.writer.rows >= PART_ROWS or clock() - flushed >= FLUSH_EVERY:
                 flushed = clock()
-                # Compression and the disk take their time in a thread; messages go on arriving meanwhile.
-                await asyncio.to_thread(self.writer.write, self.writer.take())
+                await self._write()
             now = (self.recorder.rows, self.recorder.rejected.total())
             if now != seen and clock() - reported >= REPORT_EVERY:
                 seen, reported = now, clock()
                 self.report({"event": "progress", "rows": now[0], "rejected": dict(self.recorder.rejected)})
-        await asyncio.to_thread(self.writer.write, self.writer.take())
+        await self._write()
+
+    async def _write(self) -> None:
+        batches, receipts = self.writer.take(), self.recorder.ledger.receipts()
+        # Compression and the disk take their time in a thread; messages go on arriving meanwhile.
+        await asyncio.to_thread(self.writer.write, batches)
+        for start in range(0, len(receipts), RECEIPTS):
+            self.report({"event": "recorded", "marks": receipts[start : start + RECEIPTS]})
 
 
 async def record(config: Config, stdin: asyncio.StreamReader, report: Report, make: MakeTransport) -> bool:
@@ -216,32 +252,32 @@ async def record(config: Config, stdin: asyncio.StreamReader, report: Report, ma
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, session.end, "terminated")
     try:
-        await session.transport.open()
-        await session.transport.subscribe([session.filter])
-        report({"event": "ready"})
-        # Costs a tenth of a second and is not needed before the first part.
-        await asyncio.to_thread(importlib.import_module, "pyarrow.parquet")
         async with asyncio.TaskGroup() as group:
-            listening = group.create_task(session.listen(stdin), name="recorder-stdin")
+            others = [
+                group.create_task(session.connect(), name="recorder-connection"),
+                group.create_task(session.listen(stdin), name="recorder-stdin"),
+            ]
             await session.keep()
-            listening.cancel()
-    except* (BrokerError, RecordError) as errors:
+            for other in others:
+                other.cancel()
+    except* RecordError as errors:
         session.error = str(errors.exceptions[0])
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
-        await session.transport.close()
+        await session.connection.close()
     if session.error is not None:
         report({"event": "failed", "error": session.error})
         return False
-    recorder = session.recorder
+    recorder, ledger = session.recorder, session.recorder.ledger
     report(
         {
             "event": "closed",
             "rows": recorder.rows,
             "parts": session.writer.parts,
             "rejected": dict(recorder.rejected),
-            "complete": not recorder.missing,
-            "missing": sorted(recorder.missing)[:MISSING_SHOWN],
+            "complete": not ledger.missing and not ledger.lost.total(),
+            "missing": sorted(ledger.missing)[:MISSING_SHOWN],
+            "lost": dict(sorted((+ledger.lost).items())[:MISSING_SHOWN]),
         }
     )
     return True

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from node.environments import PrivateGoods
+from node.environments import PrivateGoods, PublicGoods
+from node.protocols.allocated import scale_of
 from node.utilities import build
 from runner.facts import Facts, common, gather
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from node.environments import Environment
     from topologies import LoadedScenario
 
 
@@ -23,25 +25,31 @@ class RunResult(Facts):
     """The facts of a finished allocation run; ``--json`` prints the same ones.
 
     Attributes (beside those of ``Facts``):
+        mechanism: its name.
         play_rounds: rounds of play among all rounds.
-        allocation, prices: agent -> K numbers; optimal_allocation, multiplier: the central optimum's.
+        allocation, prices: agent -> K numbers; optimal_allocation, optimal_prices: the central optimum's.
+            Private goods have the same prices for all, a public good a price for each agent.
+        multiplier: lambda*, the common price of each private good; empty for a public good.
         taxes: agent -> money.
         allocation_error: max |x - x*| over agents and goods, relative to max |x*|.
-        price_error: max |p - lambda*|, relative to max |lambda*|.
+        price_error: max |p - p*| over agents and goods, relative to max |p*|.
         tax_sum: sum of all taxes, exactly rounded; tax_scale: sum of |tax|.
         welfare, optimal_welfare: sum of v_i(x_i) at the outcome and at the optimum.
         parameters: of the contract, as agreed.
         contraction_bound: the factor per round in ``norm``; guaranteed: whether it is proved.
+        spectral_radius: of the whole Jacobian, where nothing is guaranteed and it could be computed.
         observed_rate: the factor measured; None without a record.
-        tolerance: the promised bound on ``allocation_error``.
-        stopped_unsatisfied: agents whose last residual was above the threshold.
+        tolerance: the promised bound on ``allocation_error``; what was asked for, if nothing is guaranteed.
+        stopped_unsatisfied: agents that were not at rest when they stopped.
     """
 
+    mechanism: str
     play_rounds: int
     allocation: dict[str, list[float]]
     prices: dict[str, list[float]]
     taxes: dict[str, float]
     optimal_allocation: dict[str, list[float]]
+    optimal_prices: dict[str, list[float]]
     multiplier: list[float]
     allocation_error: float
     price_error: float
@@ -53,14 +61,17 @@ class RunResult(Facts):
     contraction_bound: float
     norm: str
     guaranteed: bool
+    spectral_radius: float | None = None
     observed_rate: float | None
     tolerance: float
     stopped_unsatisfied: int
 
     @property
     def kept_promise(self) -> bool:
-        """Whether every agent was satisfied and the allocation is as accurate as was promised."""
-        return not self.stopped_unsatisfied and self.allocation_error <= self.tolerance
+        """Whether every agent was at rest and the allocation is as accurate as was promised; without a
+        guarantee nothing is promised about that."""
+        accurate = self.allocation_error <= self.tolerance or not self.guaranteed
+        return not self.stopped_unsatisfied and accurate
 
     @property
     def verdict(self) -> str:
@@ -98,23 +109,24 @@ def judge(
     first = results[agents[0]]
 
     rules = loaded.contract()
-    environment = PrivateGoods(rules["capacities"], {i: build(u) for i, u in loaded.utilities.items()})
+    environment = environment_of(rules, loaded.utilities)
     optimum = environment.optimum()
     allocation = {i: np.asarray(results[i]["allocation"]) for i in agents}
     largest = max(float(np.abs(x).max()) for x in optimum.allocation.values())
-    highest = float(np.abs(optimum.multiplier).max())
+    highest = max(float(np.abs(p).max()) for p in optimum.prices.values())
     off = max(float(np.abs(allocation[i] - optimum.allocation[i]).max()) for i in agents)
-    price_off = max(float(np.abs(np.asarray(results[i]["price"]) - optimum.multiplier).max()) for i in agents)
+    price_off = max(float(np.abs(np.asarray(results[i]["price"]) - optimum.prices[i]).max()) for i in agents)
     taxes = {i: float(results[i]["tax"]) for i in agents}
-    stopping = rules["stopping"]
-    scale = stopping["scale"] or max(abs(c) for c in rules["capacities"]) / len(agents)
+    scale = scale_of(rules, len(agents))
     return RunResult(
         **facts,
+        mechanism=rules["mechanism"],
         play_rounds=first["play_rounds"],
         allocation={i: list(results[i]["allocation"]) for i in agents},
         prices={i: list(results[i]["price"]) for i in agents},
         taxes=taxes,
         optimal_allocation={i: x.tolist() for i, x in optimum.allocation.items()},
+        optimal_prices={i: p.tolist() for i, p in optimum.prices.items()},
         multiplier=optimum.multiplier.tolist(),
         allocation_error=off / largest if largest else off,
         price_error=price_off / highest if highest else price_off,
@@ -129,6 +141,14 @@ def judge(
         guaranteed=first["guaranteed"],
         observed_rate=None,
         # What was promised is relative to `scale`; what is reported relative to the largest share.
-        tolerance=stopping["tolerance"] * max(1.0, scale / largest if largest else 1.0),
+        tolerance=rules["stopping"]["tolerance"] * max(1.0, scale / largest if largest else 1.0),
         stopped_unsatisfied=sum(not results[i]["satisfied"] for i in agents),
     )
+
+
+def environment_of(rules: Mapping[str, Any], utilities: Mapping[str, Mapping[str, Any]]) -> Environment:
+    """What is to be shared or decided, by the public rules, among agents with these utilities."""
+    built = {agent: build(utility) for agent, utility in utilities.items()}
+    if "capacities" in rules:
+        return PrivateGoods(rules["capacities"], built)
+    return PublicGoods(rules["features"], built)

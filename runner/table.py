@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from runner.result import RunResult
 
 AGENT_LIMIT = 40
+_OF_ALL_LIVES = "of agents; counts are of all lives, but for the last 0.2 s of a killed one"
 PLOT = "convergence.png"
 
 
@@ -124,19 +125,20 @@ def _groups(result: RunResult | ConsensusResult | NetworkResult) -> Iterator[tup
     else:
         yield "outcome against the central optimum", _outcome(result)
         yield "certificate", _certificate(result)
-    if result.dropped or result.retransmissions:
+    if result.dropped or result.retransmissions or result.restarts:
         dropped = [Row(kind, f"{count:,}", "dropped") for kind, count in sorted(result.dropped.items())]
         yield (
             "messages out of the ordinary",
             [
                 *dropped,
                 *([Row("retransmissions", f"{result.retransmissions:,}")] if result.retransmissions else []),
+                *([Row("restarts", f"{result.restarts:,}", _OF_ALL_LIVES)] if result.restarts else []),
             ],
         )
 
 
 def _found(result: ConsensusResult) -> list[Row]:
-    shown = next(iter(result.values.values()))
+    shown, after = next(iter(result.values.values())), result.rounds_to_tolerance
     error = "nothing found by some agent" if result.error is None else f"{result.error:.1e}"
     close = result.error is not None and result.error <= result.tolerance
     promised = "exact is promised" if not result.tolerance else f"promised {result.tolerance:.1e}"
@@ -144,6 +146,7 @@ def _found(result: ConsensusResult) -> list[Row]:
     same = "the same bits at every agent" if result.identical else "agents differ in the last digits"
     return [
         Row("found", _numbers(shown), f"expected {_numbers(result.expected)}"),
+        *([] if after is None else [Row("converged", f"{after} rounds", f"to {result.tolerance:.1e}")]),
         Row("largest error", error, promised, close),
         Row("spread", spread, same, result.identical or None),
     ]
@@ -169,7 +172,9 @@ def _network(result: RunResult | ConsensusResult | NetworkResult) -> list[Row]:
             not result.stopped_unsatisfied,
         ),
         Row("messages", f"{result.messages:,}", f"{result.messages / max(1, result.rounds):,.0f} a round"),
-        Row(
+        Row("bytes", "none", "in lockstep nothing is encoded")
+        if result.mode == "lockstep"
+        else Row(
             "bytes",
             bytes_text(result.bytes),
             f"{bytes_text(result.bytes / max(1, result.messages))} a message",
@@ -183,47 +188,57 @@ def _network(result: RunResult | ConsensusResult | NetworkResult) -> list[Row]:
 
 
 def _outcome(result: RunResult) -> list[Row]:
-    tolerance = result.tolerance
+    tolerance, promised = result.tolerance, result.guaranteed
     balance = abs(result.tax_sum) / result.tax_scale if result.tax_scale else abs(result.tax_sum)
     optimal = result.optimal_welfare
     gap = (result.welfare - optimal) / abs(optimal) if optimal else result.welfare
+    word = "promised" if promised else "nothing promised, asked for"
+    if result.multiplier:
+        against = f"relative to the multiplier {_numbers(result.multiplier)}"
+    else:
+        highest = max(abs(p) for own in result.optimal_prices.values() for p in own)
+        against = f"of an agent's own price; relative to the highest, {highest:.6g}"
+
+    def holds(kept: bool) -> bool | None:
+        """No verdict where nothing was promised."""
+        return kept if promised else None
+
     return [
         Row(
             "allocation",
             f"{result.allocation_error:.1e} off",
-            f"relative to the largest; promised {tolerance:.1e}",
-            result.allocation_error <= tolerance,
+            f"relative to the largest; {word} {tolerance:.1e}",
+            holds(result.allocation_error <= tolerance),
         ),
-        Row(
-            "price",
-            f"{result.price_error:.1e} off",
-            f"relative to the multiplier {_numbers(result.multiplier)}",
-            result.price_error <= tolerance,
-        ),
+        Row("price", f"{result.price_error:.1e} off", against, holds(result.price_error <= tolerance)),
         Row(
             "sum of taxes",
             f"{result.tax_sum:.1e}",
             f"{balance:.1e} of the sum of |tax|",
-            balance <= tolerance,
+            holds(balance <= tolerance),
         ),
         Row(
             "welfare",
             f"{result.welfare:.9g}",
             f"{abs(gap):.1e} {'below' if gap < 0 else 'above'} the optimum, relative",
-            gap >= -tolerance,
+            holds(gap >= -tolerance),
         ),
     ]
 
 
 def _certificate(result: RunResult) -> list[Row]:
     bound, rate = result.contraction_bound, result.observed_rate
-    rows = [
-        *(Row(name, f"{value:.9g}") for name, value in result.parameters.items()),
-        Row("contraction bound", f"{bound:.9g}", "a round", bound < 1),
-    ]
+    rows = [Row(name, f"{value:.9g}") for name, value in result.parameters.items()]
+    if result.guaranteed:
+        rows.append(Row("contraction bound", f"{bound:.9g}", f"a round, {result.norm}", bound < 1))
+    else:
+        rows.append(Row("contraction bound", f"{bound:.9g}", f"not below 1, {result.norm}: no guarantee"))
+    if result.spectral_radius is not None:
+        rows.append(Row("spectral radius", f"{result.spectral_radius:.9g}", "of the Jacobian; no norm bound"))
     if rate is not None:
         # The rate is fitted: where the bound is attained it may come out a trifle above.
-        rows.append(Row("observed rate", f"{rate:.6g}", "a round", 1 - rate >= 0.99 * (1 - bound)))
+        kept = 1 - rate >= 0.99 * (1 - bound) if result.guaranteed else None
+        rows.append(Row("observed rate", f"{rate:.6g}", "a round", kept))
     return rows
 
 

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from broker import topics
 from broker.codec import Malformed
 from broker.virtual import Fate, Stalled
 from node.errors import AgentError
-from node.host import describe, progress
+from node.host import counts, describe, progress
 from node.protocols.registry import protocol_of
 from node.store import MemoryStore
 from runner.errors import Interrupted, RunFailed
-from runner.fate import RECORDER, fate_of
-from runner.record import PartWriter, decode_batch
+from runner.fate import fate_of, slowed
+from runner.ledger import Ledger
+from runner.lives import Lives
+from runner.record import PartWriter, RecordError, decode_batch
 from runner.world import BEAT, World
 from topologies.faults import schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from node.agent import Agent
     from node.part import Part
     from runner.world import ProtocolOf
     from topologies.faults import Faults
 
-# Virtual seconds between two batches of telemetry.
+# Virtual seconds between two looks at what was measured.
 TELEMETRY_EVERY = 1.0
 
 
@@ -41,6 +43,7 @@ def run_virtual(
     durable: bool = True,
     protocol: ProtocolOf = protocol_of,
     stopped: Callable[[], bool] = lambda: False,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> tuple[dict[str, dict[str, Any]], float]:
     """Let the agents of a scenario play over a seeded virtual network.
 
@@ -55,49 +58,38 @@ def run_virtual(
         durable: whether agents that crash remember; those with amnesia never do.
         protocol: what every agent plays.
         stopped: asked every virtual second whether to give up.
+        warn: called with what the user should know and the run survives.
     Returns:
-        What every agent reports of itself, and the virtual seconds it took.
+        What every agent reports of itself, counters over all its lives, and the virtual seconds it took.
     Raises:
         RunFailed: naming the agent that cannot go on, or who waits for whom.
         Interrupted: if ``stopped()``.
     """
     run = next(iter(parts.values())).run
-    writer = PartWriter(directory, run) if directory is not None else None
     edges = [(i, j) for i, part in parts.items() for j in part.hears]
     events = schedule(faults, tuple(parts), edges, seed) if faults is not None else []
+    lives = Lives()
+
+    def killed(agent: Agent) -> None:
+        lives.heard(agent.id, counts(agent))
+        lives.restarted(agent.id)
+
+    free = any(part.free for part in parts.values())
     world = World(
-        parts,
+        slowed(parts, faults) if faults is not None else parts,
         protocol,
         seed,
-        fate=fate_of(faults, events) if fate is None and faults is not None else fate,
+        fate=fate_of(faults, events, free=free) if fate is None and faults is not None else fate,
         store=(lambda name: MemoryStore()) if durable and events else None,
+        killed=killed,
     )
     network = world.network
-
-    on_the_way: dict[tuple[str, bytes], None] = {}  # telemetry that has not reached the recorder, in order
-
-    def take_in(topic: str, payload: bytes) -> None:
-        on_the_way.pop((topic, payload), None)
-        if writer is not None:
-            try:
-                writer.append(decode_batch(payload, topics.Topic.parse(topic).src))
-            except Malformed as error:
-                raise AssertionError(f"our own telemetry is malformed: {error}") from error
-
-    recorder = network.connect(RECORDER, take_in)
-    if writer is not None:
-        recorder.subscribe([topics.all_telemetry(run)])
-
-    def publish_telemetry(*, last: bool) -> None:
-        for life in world.lives.values():
-            for batch in life.agent.telemetry.take(last=last):
-                on_the_way[life.agent.telemetry.topic, batch] = None
-                life.publish(life.agent.telemetry.topic, batch)
+    record = _Record(directory, run, parts, warn)
 
     def report() -> None:
         if stopped():
             raise Interrupted("stopped")
-        publish_telemetry(last=False)
+        record.take(world.agents, network.now)
         if watch is not None:
             for name, agent in world.agents.items():
                 watch(name, progress(agent))
@@ -107,18 +99,61 @@ def run_virtual(
         world.start(events)
         network.call_later(TELEMETRY_EVERY + BEAT / 2, report)
         world.run(limit)
-        took = network.now
-        publish_telemetry(last=True)
-        network.run(lambda: network.now > took + 1.0, limit + 2.0)
-    except AgentError as error:
-        # Time stands still now, but nothing that was measured is to be lost.
-        publish_telemetry(last=True)
-        for topic, payload in list(on_the_way):
-            take_in(topic, payload)
-        raise RunFailed(str(error)) from error
-    except Stalled as error:
+    except (AgentError, Stalled) as error:
         raise RunFailed(str(error)) from error
     finally:
-        if writer is not None:
-            writer.flush()
-    return {name: describe(agent) for name, agent in world.agents.items()}, took
+        # Whatever ended it, what was measured until then is not lost.
+        record.take(world.agents, network.now, last=True)
+        record.close()
+    reports = {}
+    for name, agent in world.agents.items():
+        lives.heard(name, counts(agent))
+        reports[name] = {**describe(agent), **lives.total(name)}
+    return reports, network.now
+
+
+class _Record:
+    """Takes in what agents measured, straight from them: the recorder is no part of the simulated network.
+
+    Args:
+        directory: where to; None records nothing.
+        run: the run's id.
+        agents: whose measurements.
+        warn: called with a text if the record cannot be written; the run goes on without.
+    """
+
+    def __init__(
+        self, directory: Path | None, run: str, agents: Iterable[str], warn: Callable[[str], None]
+    ) -> None:
+        self._writer = PartWriter(directory, run) if directory is not None else None
+        self._ledger, self._warn = Ledger(agents), warn
+
+    def take(self, agents: Mapping[str, Agent], now: float, *, last: bool = False) -> None:
+        """Take in what is new."""
+        try:
+            for name, agent in agents.items():
+                if self._writer is None:
+                    agent.telemetry.discard()
+                    continue
+                for payload in agent.telemetry.take(now, last=last):
+                    if (batch := self._ledger.accept(decode_batch(payload, name))) is not None:
+                        self._writer.append(batch)
+            for name, epoch, origin, rows in self._ledger.receipts():
+                if name in agents:
+                    agents[name].telemetry.recorded((epoch, origin), rows)
+        except Malformed as error:
+            raise AssertionError(f"our own telemetry is malformed: {error}") from error
+        except RecordError as error:
+            self._lost(error)
+
+    def close(self) -> None:
+        """Write what is left."""
+        try:
+            if self._writer is not None:
+                self._writer.flush()
+        except RecordError as error:
+            self._lost(error)
+
+    def _lost(self, error: RecordError) -> None:
+        self._writer = None
+        self._warn(f"the record is incomplete: {error}; the run goes on unrecorded")

@@ -51,6 +51,7 @@ class World:
             and not at the next beat; truer, and dearer.
         may_forget: asked with an agent's id before it is killed and loses any of its memory; whether it may.
             None: always.
+        killed: called with the driver of an agent that has been killed.
         make_agent: the driver; anything else than ``Agent`` is for tests of tests.
 
     Attributes:
@@ -73,6 +74,7 @@ class World:
         exit_when_gone: bool = False,
         prompt: bool = True,
         may_forget: Callable[[AgentId], bool] | None = None,
+        killed: Callable[[Agent], None] | None = None,
         make_agent: Callable[..., Agent] = Agent,
     ) -> None:
         self.parts, self.protocol, self.snapshot_every = parts, protocol, snapshot_every
@@ -81,7 +83,7 @@ class World:
         self.lives: dict[AgentId, Life] = {}
         self.stores: dict[AgentId, Store] = {}
         self.loses_memory, self.prompt = loses_memory, prompt
-        self._new_store, self._may_forget = store, may_forget
+        self._new_store, self._may_forget, self._killed = store, may_forget, killed
         self._numbers = dict.fromkeys(sorted(parts), 0)
         self._broker_back = -math.inf
         self._unfinished = set(parts)
@@ -93,7 +95,8 @@ class World:
         for k, name in enumerate(self._numbers):
             self._begin(name, STAGGER * k / len(self._numbers))
         self.strike(events)
-        self.network.call_later(BEAT, self._beat)
+        if not all(part.free for part in self.parts.values()):
+            self.network.call_later(BEAT, self._beat)
 
     def strike(self, events: Iterable[AnyEvent]) -> None:
         """Let events happen, their times counted from now."""
@@ -153,6 +156,8 @@ class World:
         del self.lives[name]
         if life.client is not None:
             life.client.abort()
+        if self._killed is not None:
+            self._killed(life.agent)
         self._numbers[name] += 1
         if forget:
             self.stores.pop(name, None)
@@ -210,6 +215,7 @@ class World:
         missed, life.missed = life.missed, None
         for topic, payload in missed:
             life.deliver(topic, payload)
+        life.wake()
 
     def _connect_all(self) -> None:
         if self.network.now < self._broker_back:
@@ -223,7 +229,7 @@ class World:
     def _beat(self) -> None:
         now = self.network.now
         for name in self._numbers:
-            if (life := self.lives.get(name)) is not None:
+            if (life := self.lives.get(name)) is not None and not life.agent.free:
                 life.tick(now)
         self.network.call_later(BEAT, self._beat)
 

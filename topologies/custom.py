@@ -1,4 +1,5 @@
-"""Utilities of the user's own: the class is imported, made for every agent and tried out before a run."""
+"""Utilities and learning dynamics of the user's own: the class is imported, made and tried out before a
+run."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from node import learning
 from node.imports import extend_path, resolve
 from node.utilities import Custom, UtilityError
 from topologies.curvature import inside, rule
@@ -36,7 +38,7 @@ def utilities(
         resolve(section.class_)
     except ValueError as error:
         raise Invalid(_problem("utilities.class", str(error))) from None
-    _check_origin(section.class_, folder)
+    _check_origin("utilities.class", section.class_, folder)
     specs, problems = {}, []
     for agent, own in arguments.items():
         key = "utilities.parameters" if section.agents is None else f"utilities.agents.{agent}"
@@ -65,7 +67,24 @@ def utilities(
     return specs
 
 
-def _check_origin(name: str, folder: Path) -> None:
+def check_dynamics(name: str, folder: Path) -> None:
+    """Whether ``module:Class`` is a learning dynamic that can be imported and made.
+
+    Args:
+        name: as in ``learning.dynamics``.
+        folder: the scenario's; modules are imported from there, too.
+    Raises:
+        Invalid: if it is not.
+    """
+    extend_path([str(folder.resolve())])
+    try:
+        learning.build(name)
+    except ValueError as error:
+        raise Invalid(_problem("learning.dynamics", str(error))) from None
+    _check_origin("learning.dynamics", name, folder)
+
+
+def _check_origin(key: str, name: str, folder: Path) -> None:
     """Whether the module is the scenario's own, if the scenario has one of that name.
 
     One of the same name from an installed package comes before it, one from another scenario's folder came.
@@ -79,7 +98,7 @@ def _check_origin(name: str, folder: Path) -> None:
     if own is not None and (found == "built in" or Path(found).resolve() != own.resolve()):
         raise Invalid(
             Problem(
-                "utilities.class",
+                key,
                 f"got {shown(name)}, and the module {top} that Python has is {found}, not {own}",
                 "a module name that nothing else has",
             )
@@ -89,4 +108,5 @@ def _check_origin(name: str, folder: Path) -> None:
 def _problem(key: str, text: str) -> Problem:
     """An error's text, whose last part is what was expected."""
     got, _, expected = text.rpartition("; expected ")
-    return Problem(key, got or text, expected if got else "a utility as docs/utilities.md describes it")
+    page = "utilities" if key.startswith("utilities") else "learning"
+    return Problem(key, got or text, expected if got else f"a class as docs/{page}.md describes it")

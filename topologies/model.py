@@ -62,7 +62,8 @@ Topology = Annotated[
 ]
 
 
-KINDS = '"private-goods", "public-goods", "consensus" or one of networks'
+KINDS = '"private-goods", "public-goods", "consensus" or "network"'
+MECHANISMS = '"private-goods", "public-goods", "summary", "consensus", "unicast", "multicast" or "linear"'
 ETA = "a finite number > 1; curvatures lie between 1/eta and eta"
 
 
@@ -135,7 +136,7 @@ AnyEnvironment = Annotated[
 class Mechanism(Section):
     """The contract. xi and delta follow from the network (spec 04, section 4) unless given."""
 
-    name: Literal["private-goods", "public-goods"] = Field(default="private-goods", description=KINDS)
+    name: Literal["private-goods", "public-goods"] = Field(default="private-goods", description=MECHANISMS)
     parameters: Literal["tuned", "eta", "proof", "explicit"] = Field(
         default="tuned", description='"tuned", "eta", "proof" or "explicit"'
     )
@@ -144,6 +145,10 @@ class Mechanism(Section):
     )
     delta: float | None = Field(
         default=None, gt=0, description='a finite number > 0, with parameters = "explicit"'
+    )
+    unguaranteed: bool = Field(
+        default=False,
+        description="true or false: whether agents play although no bound proves that play converges",
     )
 
     @model_validator(mode="after")
@@ -160,7 +165,7 @@ class Mechanism(Section):
 class ConsensusMechanism(Section):
     """One primitive of gossip as a run of its own (docs/consensus.md)."""
 
-    name: Literal["consensus"] = Field(description=KINDS)
+    name: Literal["consensus"] = Field(description=MECHANISMS)
     primitive: Literal[
         "minimum", "maximum", "set", "tree", "diameter", "ratio", "metropolis", "flow", "trimmed"
     ] = Field(
@@ -173,6 +178,9 @@ class ConsensusMechanism(Section):
     f: int | None = Field(
         default=None, ge=0, description='a whole number >= 0 of liars, with primitive = "trimmed"'
     )
+    diameter: int | None = Field(
+        default=None, ge=1, description="a whole number >= 1: the diameter or more; without it agents find it"
+    )
 
     @model_validator(mode="after")
     def _belongs(self) -> ConsensusMechanism:
@@ -180,8 +188,47 @@ class ConsensusMechanism(Section):
             raise crossed("rho", self.rho, f'no such key, because mechanism.primitive = "{self.primitive}"')
         if self.f is not None and self.primitive != "trimmed":
             raise crossed("f", self.f, f'no such key, because mechanism.primitive = "{self.primitive}"')
+        if self.diameter is not None and self.primitive == "diameter":
+            raise crossed("diameter", self.diameter, "no such key: it is what is to be found")
         if self.f is None and self.primitive == "trimmed":
             raise crossed("f", None, 'a whole number >= 0 of liars, because mechanism.primitive = "trimmed"')
+        return self
+
+
+class SummaryMechanism(Section):
+    """The summary contract on a spanning tree that the agents build (docs/summary.md); for private and public
+    goods, whatever ``environment.kind`` says."""
+
+    name: Literal["summary"] = Field(description=MECHANISMS)
+    variant: Literal["anchored", "weighted", "plain"] = Field(
+        default="anchored", description='"anchored", or for private goods "weighted" or "plain"'
+    )
+    parameters: Literal["tuned", "eta", "explicit"] = Field(
+        default="tuned", description='"tuned", "eta" or "explicit"'
+    )
+    cap: float | None = Field(
+        default=None,
+        gt=0,
+        lt=0.5,
+        description='a number in (0, 0.5), at least 1/N, with variant = "weighted"; without it 0.45',
+    )
+    delta: float | None = Field(
+        default=None, gt=0, description='a finite number > 0, with parameters = "explicit"'
+    )
+    unguaranteed: bool = Field(
+        default=False,
+        description="true or false: whether agents play although no bound proves that play converges",
+    )
+
+    @model_validator(mode="after")
+    def _belongs(self) -> SummaryMechanism:
+        if self.cap is not None and self.variant != "weighted":
+            raise crossed("cap", self.cap, f'no such key, because mechanism.variant = "{self.variant}"')
+        if self.parameters == "explicit" and self.delta is None:
+            raise crossed("delta", None, 'a number, because mechanism.parameters = "explicit"')
+        if self.parameters != "explicit" and self.delta is not None:
+            expected = f'no such key, because mechanism.parameters = "{self.parameters}"'
+            raise crossed("delta", self.delta, expected)
         return self
 
 
@@ -196,6 +243,7 @@ def _name(value: Any) -> Any:
 AnyMechanism = Annotated[
     Annotated[Mechanism, Tag("private-goods")]
     | Annotated[Mechanism, Tag("public-goods")]
+    | Annotated[SummaryMechanism, Tag("summary")]
     | Annotated[ConsensusMechanism, Tag("consensus")]
     | Annotated[NetworkMechanism, Tag("unicast")]
     | Annotated[NetworkMechanism, Tag("multicast")]
@@ -205,15 +253,51 @@ AnyMechanism = Annotated[
 
 
 class Learning(Section):
-    """How agents form beliefs from what they heard."""
+    """How agents form beliefs from what they heard (docs/learning.md)."""
 
-    dynamics: Literal["cournot"] = Field(default="cournot", description='"cournot"')
+    dynamics: str = Field(
+        default="cournot",
+        pattern=r"^(cournot|k-period|exponential|fictitious|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
+        description='"cournot", "k-period", "exponential", "fictitious" or "module:Class"',
+    )
+    k: int | None = Field(
+        default=None, ge=1, description='a whole number >= 1 of rounds, with dynamics = "k-period"'
+    )
+
+    @model_validator(mode="after")
+    def _window(self) -> Learning:
+        if self.dynamics == "k-period" and self.k is None:
+            raise crossed("k", None, 'a whole number >= 1 of rounds, because learning.dynamics = "k-period"')
+        if self.dynamics != "k-period" and self.k is not None:
+            raise crossed("k", self.k, f'no such key, because learning.dynamics = "{self.dynamics}"')
+        return self
+
+
+# Seconds between two ticks of a free-running agent. With a process for each of 31 agents on two cores a tick
+# every 20 ms takes a quarter of their time.
+TICK = 0.02
 
 
 class Synchrony(Section):
-    """How agents keep step."""
+    """How agents keep step: in rounds, or each on ticks of its own."""
 
-    mode: Literal["rounds"] = Field(default="rounds", description='"rounds"')
+    mode: Literal["rounds", "free"] = Field(default="rounds", description='"rounds" or "free"')
+    tick: float | None = Field(
+        default=None, gt=0, le=3600, description='a number of seconds in (0, 3600], with mode = "free"'
+    )
+
+    @model_validator(mode="after")
+    def _belongs(self) -> Synchrony:
+        if self.mode == "rounds" and self.tick is not None:
+            raise crossed("tick", self.tick, 'no such key, because synchrony.mode = "rounds"')
+        return self
+
+    @property
+    def period(self) -> float | None:
+        """Seconds between two ticks; None in rounds mode."""
+        if self.mode == "rounds":
+            return None
+        return TICK if self.tick is None else self.tick
 
 
 class Stopping(Section):
@@ -239,6 +323,17 @@ class Broker(Section):
     url: str | None = Field(
         default=None,
         description="mqtt://[USER:PASSWORD@]HOST[:PORT] or mqtts://...; without it a broker is started",
+    )
+    ca: str | None = Field(
+        default=None,
+        min_length=1,
+        description="the path of a PEM file, whom the broker's certificate is to be signed by",
+    )
+    cert: str | None = Field(
+        default=None, min_length=1, description="the path of a PEM file, a client certificate; with key"
+    )
+    key: str | None = Field(
+        default=None, min_length=1, description="the path of a PEM file, the private key of cert"
     )
 
     @field_validator("url")
@@ -272,6 +367,9 @@ class Record(Section):
     every: int = Field(
         default=1, ge=0, description="a whole number >= 0: rounds between two rows; 0 records nothing"
     )
+    agents: int = Field(
+        default=1000, ge=1, description="a whole number >= 1: how many agents are recorded at most"
+    )
     plot: bool = Field(default=True, description="true or false")
 
 
@@ -302,8 +400,8 @@ class Scenario(Section):
     def _mechanism_follows(cls, data: Any) -> Any:
         """Without a name the mechanism is that of the environment."""
         match data:
-            case {"environment": {"kind": "public-goods"}}:
+            case {"environment": {"kind": "private-goods" | "public-goods" | "consensus" as kind}}:
                 mechanism = data.get("mechanism", {})
                 if isinstance(mechanism, dict):
-                    return {**data, "mechanism": {"name": "public-goods", **mechanism}}
+                    return {**data, "mechanism": {"name": kind, **mechanism}}
         return data

@@ -20,6 +20,7 @@ from topologies.model import (
     Mechanism,
     PublicEnvironment,
     Scenario,
+    SummaryMechanism,
 )
 from topologies.network.reporting import locate_network
 from topologies.network.sections import FromLinks, NetworkEnvironment, NetworkMechanism
@@ -53,6 +54,7 @@ KINDS: dict[str, tuple[str, Mapping[str, type[BaseModel]]]] = {
         {
             "private-goods": Mechanism,
             "public-goods": Mechanism,
+            "summary": SummaryMechanism,
             "consensus": ConsensusMechanism,
             "unicast": NetworkMechanism,
             "multicast": NetworkMechanism,

@@ -13,12 +13,19 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from node.part import Part
-from topologies import consensus, faults
+from topologies import consensus, custom, faults, summary
 from topologies.catalog import find
 from topologies.errors import Invalid, Problem, ScenarioError, shown
 from topologies.families import CustomFamily
 from topologies.graphs import build_graph
-from topologies.model import ConsensusEnvironment, ConsensusMechanism, PublicEnvironment, Scenario
+from topologies.model import (
+    ConsensusEnvironment,
+    ConsensusMechanism,
+    PublicEnvironment,
+    Record,
+    Scenario,
+    SummaryMechanism,
+)
 from topologies.network import scenario as network
 from topologies.network.sections import FromLinks, NetworkEnvironment, NetworkMechanism
 from topologies.overrides import apply
@@ -67,15 +74,20 @@ class LoadedScenario:
     def import_path(self) -> tuple[str, ...]:
         """Where else the agents must look for modules of the user's: in the folder of a scenario that names
         a class of its own."""
-        return (str(self.path.parent.resolve()),) if isinstance(self.spec.utilities, CustomFamily) else ()
+        return (str(self.path.parent.resolve()),) if self._own_classes() else ()
 
     @property
     def own_modules(self) -> tuple[Path, ...]:
         """The files beside the scenario that hold what it names ``module:Class``; of packages, none."""
-        if not isinstance(self.spec.utilities, CustomFamily):
-            return ()
-        module = self.path.parent / f"{self.spec.utilities.class_.partition(':')[0]}.py"
-        return (module,) if module.is_file() else ()
+        names = dict.fromkeys(name.partition(":")[0] for name in self._own_classes())
+        modules = (self.path.parent / f"{name}.py" for name in names)
+        return tuple(module for module in modules if module.is_file())
+
+    def _own_classes(self) -> tuple[str, ...]:
+        """What is named ``module:Class``."""
+        utilities, dynamics = self.spec.utilities, self.spec.learning.dynamics
+        own = (utilities.class_,) if isinstance(utilities, CustomFamily) else ()
+        return (*own, dynamics) if ":" in dynamics else own
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -86,7 +98,9 @@ class LoadedScenario:
         """The public rules that every agent is told alike; JSON-able.
 
         What is shared are the ``capacities`` of private goods, or the ``features`` of public ones.
-        ``xi`` and ``delta`` are there only with ``parameters = "explicit"``, ``max_rounds`` only if set.
+        ``xi`` and ``delta`` are there only with ``parameters = "explicit"``, ``max_rounds`` only if set,
+        ``unguaranteed`` only if true; ``learning`` is a name or, if it has a window, a table.
+        A summary contract has other keys of its own: ``topologies.summary.contract``.
         """
         spec = self.spec
         if isinstance(spec.environment, NetworkEnvironment) or isinstance(spec.mechanism, NetworkMechanism):
@@ -102,15 +116,11 @@ class LoadedScenario:
             shared, scale = {"features": environment.features}, 1.0 if scale is None else scale
         else:
             shared = {"capacities": list(environment.capacities)}
-        explicit = {"xi": spec.mechanism.xi, "delta": spec.mechanism.delta}
         limit = {"max_rounds": spec.stopping.max_rounds}
-        return {
-            "mechanism": spec.mechanism.name,
-            **shared,
+        window = {"dynamics": spec.learning.dynamics, "k": spec.learning.k}
+        shared |= {
             "eta": environment.eta,
-            "parameters": spec.mechanism.parameters,
-            **(explicit if spec.mechanism.parameters == "explicit" else {}),
-            "learning": spec.learning.dynamics,
+            "learning": window if spec.learning.k is not None else spec.learning.dynamics,
             "stopping": {
                 "rule": spec.stopping.rule,
                 "tolerance": spec.stopping.tolerance,
@@ -118,9 +128,20 @@ class LoadedScenario:
                 **(limit if spec.stopping.max_rounds is not None else {}),
             },
         }
+        if isinstance(spec.mechanism, SummaryMechanism):
+            return summary.contract(spec, shared)
+        explicit = {"xi": spec.mechanism.xi, "delta": spec.mechanism.delta}
+        return {
+            "mechanism": spec.mechanism.name,
+            **shared,
+            "parameters": spec.mechanism.parameters,
+            **({"unguaranteed": True} if spec.mechanism.unguaranteed else {}),
+            **(explicit if spec.mechanism.parameters == "explicit" else {}),
+        }
 
     def parts(self, run: str) -> dict[str, Part]:
         """What each agent is told in run ``run``: its own utility, its own neighbours, the public rules."""
+        rules, recorded = self.contract(), self.recorded
         return {
             agent: Part(
                 agent=agent,
@@ -128,11 +149,22 @@ class LoadedScenario:
                 hears=tuple(sorted(self.graph.successors(agent))),
                 heard_by=tuple(sorted(self.graph.predecessors(agent))),
                 utility=dict(self.utilities[agent]),
-                contract=self.contract(),
-                record_every=self.spec.record.every,
+                contract=rules,
+                record_every=self.spec.record.every if agent in recorded else 0,
+                tick=self.spec.synchrony.period,
             )
             for agent in self.agents
         }
+
+    @property
+    def recorded(self) -> frozenset[str]:
+        """The agents whose measurements are kept: all, or ``record.agents`` of them, spread over the ids."""
+        agents, most = self.agents, self.spec.record.agents
+        if not self.spec.record.every:
+            return frozenset()
+        if len(agents) <= most:
+            return frozenset(agents)
+        return frozenset(agents[k * len(agents) // most] for k in range(most))
 
     def resolved(self) -> dict[str, Any]:
         """The scenario after defaults and draws: explicit graph, explicit utilities; JSON-able.
@@ -145,6 +177,11 @@ class LoadedScenario:
         drawn = {"environment"} if own else set()
         plain = spec.model_dump(mode="json", exclude_none=True, exclude={"topology", "utilities", *drawn})
         edges = [[a, b] for a, b in self.graph.edges if self.directed or a < b]
+        if spec.record.agents == Record().agents:
+            del plain["record"]["agents"]  # runs recorded before there was such a key keep their hash
+        if not plain["mechanism"].get("unguaranteed"):
+            # Runs recorded before there was such a key keep their hash.
+            plain["mechanism"].pop("unguaranteed", None)
         plain["topology"] = {"nodes": list(self.agents), "edges": edges, "directed": self.directed}
         if isinstance(spec.environment, ConsensusEnvironment):
             values = {agent: utility["value"] for agent, utility in self.utilities.items()}
@@ -211,6 +248,10 @@ def load_scenario(
             consensus.check_graph(spec, graph, directed)
             utilities = consensus.draw_values(spec.environment, tuple(graph), spec.seed)
         elif not isinstance(spec.environment, NetworkEnvironment):
+            if ":" in spec.learning.dynamics:
+                custom.check_dynamics(spec.learning.dynamics, path.parent)
+            if isinstance(spec.mechanism, SummaryMechanism):
+                summary.check_graph(spec, graph, directed)
             utilities = draw_utilities(spec.utilities, spec.environment, tuple(graph), spec.seed, path.parent)
     except ValidationError as error:
         raise ScenarioError.of(str(path), problems_of(error), origin) from None
@@ -248,24 +289,34 @@ def _line(text: str, message: str) -> str:
 
 
 def _check(spec: Scenario) -> None:
-    if network.is_network(spec):
+    if isinstance(spec.environment, NetworkEnvironment) or isinstance(spec.mechanism, NetworkMechanism):
         return None  # `network.load` checks the sections together
     if isinstance(spec.environment, ConsensusEnvironment) or isinstance(spec.mechanism, ConsensusMechanism):
         return consensus.check_rules(spec)
+    if isinstance(spec.mechanism, SummaryMechanism):
+        summary.check_rules(spec)
+    elif spec.mechanism.name != spec.environment.kind:
+        raise Invalid(
+            Problem(
+                "mechanism.name",
+                f"got {shown(spec.mechanism.name)}",
+                f'"{spec.environment.kind}", because environment.kind = "{spec.environment.kind}"',
+            )
+        )
+    if spec.synchrony.mode == "free" and spec.learning.dynamics != "cournot":
+        raise Invalid(
+            Problem(
+                "learning.dynamics",
+                f"got {shown(spec.learning.dynamics)}",
+                '"cournot", because synchrony.mode = "free": averages over ticks hang on who ticks how fast',
+            )
+        )
     if spec.stopping.rule != "counters":
         raise Invalid(
             Problem(
                 "stopping.rule",
                 f"got {shown(spec.stopping.rule)}",
                 '"counters"; windows measure the spread of estimates of one thing, which allocations are not',
-            )
-        )
-    if spec.mechanism.name != spec.environment.kind:
-        raise Invalid(
-            Problem(
-                "mechanism.name",
-                f"got {shown(spec.mechanism.name)}",
-                f'"{spec.environment.kind}", because environment.kind = "{spec.environment.kind}"',
             )
         )
     if isinstance(spec.environment, PublicEnvironment):

@@ -4,7 +4,8 @@
 
 For every scenario and rule: the first step from which on max |x_i - x_i*| / max x* stays below 1e-2, 1e-4 and
 1e-6, x the allocation of the step, from the price 1 on every link; the step in which the accuracies are
-proved; and the largest one-shot regret at steps 0, 5, 20 and 40. Also the naive iteration, and who it pays to lie.
+proved; and the largest one-shot regret at steps 0, 5, 20 and 40. Also the naive iteration, and whom it pays
+to lie.
 """
 
 from __future__ import annotations

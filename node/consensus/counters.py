@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from node.protocol import Heard, Say
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from node.part import AgentId
 
@@ -46,6 +46,51 @@ def counters(diameter: int, resume: Snapshot | None = None) -> Generator[Say, He
         count = 1 + min([count, *(other for other, _ in heard.said.values())]) if heard.report else 0
         if count >= diameter + 1:
             stop = min(stop, round_ + diameter)
+        round_ += 1
+
+
+def tree_counters(
+    parent: AgentId | None,
+    children: Sequence[AgentId],
+    depth: int,
+    resume: Snapshot | None = None,
+) -> Generator[Say, Heard, None]:
+    """``counters`` on a tree that is known: counts go up to the root, the stop round comes down from it.
+
+    An agent whose main protocol reports True counts one more than the smallest of its own count and its
+    children's, otherwise it starts again from 0. Then a count of h + 1 in round k says that every agent of
+    its subtree that is at most h hops below it was satisfied in round k - h: it counted at least h + 1 - d
+    in round k - d if it is d hops below, which took as many rounds of being satisfied, up to k - d. The
+    root is at most ``depth`` hops from anybody, so its count of depth + 1 in round k means that in round
+    k - depth all agents were satisfied. It then says the stop round, k + depth, which has reached
+    everybody when it falls due. Nobody else says one: there is nothing to be agreed.
+
+    Guarantee: no stop before a round in which every agent was satisfied; the stop comes 2 depth rounds
+    after the first round from which on every agent stays satisfied, the same at all agents. (On a path
+    whose smallest id is at one end that is as late as with ``counters``; on a balanced tree it is half of it,
+    for the diameter is twice the depth there.) Neighbours beside the tree are heard and not needed.
+
+    Args:
+        parent: the neighbour towards the root; None at the root.
+        children: the neighbours away from it.
+        depth: the largest distance of an agent to the root, or any larger number, the same at every agent.
+        resume: a snapshot, or None.
+    """
+    count, stop, round_ = resume if resume is not None else (0, NEVER, 0)
+    while True:
+        heard = yield Say(
+            (count, stop),
+            kind="tree-counters",
+            accepts=_accepts,
+            report=stop if round_ > stop else None,
+            snapshot=(count, stop, round_),
+        )
+        said = heard.said
+        count = 1 + min([count, *[said[j][0] for j in children]]) if heard.report else 0
+        if parent is not None:
+            stop = said[parent][1]
+        elif count > depth and stop == NEVER:
+            stop = round_ + depth
         round_ += 1
 
 

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from node.numbers import Matrix, Vector
     from node.part import AgentId
     from node.utilities import Utility
 
 View = TypeVar("View")
+
+# Under this key an agent remembers its own messages beside its neighbours'. No agent's id is empty.
+OWN: AgentId = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,4 +66,30 @@ class Contract(Protocol[View]):
 
     def outcome(self, message: Matrix, view: View) -> Outcome:
         """Allocation, price and tax when this agent says ``message`` against the neighbours' messages."""
+        ...
+
+    def residual(self, reply: Matrix, message: Matrix, view: View) -> float:
+        """How far the own message is from the best response, in the norm in which the dynamics contract.
+
+        All agents' residuals together must be the norm of beta(m) - m.
+
+        Args:
+            reply: the best response.
+            message: what was said.
+            view: of the messages said in the same round.
+        """
+        ...
+
+    def size(self, message: Matrix) -> float:
+        """The size of a message in the same norm."""
+        ...
+
+    def spread(self, remembered: Callable[[AgentId], float]) -> float:
+        """For dynamics that remember: a bound, in the same norm, on how far what is remembered of messages is
+        from the newest ones. All agents' bounds together must cover every number of every message.
+
+        Args:
+            remembered: for an agent it hears, or ``OWN``, max |.| over the numbers of all its remembered
+                messages less the newest.
+        """
         ...

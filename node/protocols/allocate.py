@@ -2,31 +2,80 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
+import math
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 from node import learning, utilities
 from node.consensus.counters import counters
 from node.consensus.survey import survey
-from node.mechanisms.contraction import inverse_curvature
+from node.mechanisms.contraction import MAXIMUM_NORM
 from node.mechanisms.private_goods import PrivateGoods
+from node.mechanisms.public_goods import PublicGoods
 from node.protocol import Heard, Say, together
-from node.protocols.allocated import Allocated
-from node.protocols.parameters import Certificate, agree
-from node.protocols.play import Played, repeated_play, threshold
+from node.protocols.allocated import Allocated, goods_of, scale_of
+from node.protocols.parameters import Certificate, agree, condition_of
+from node.protocols.play import Played, Rest, repeated_play, threshold
 from node.routes import Routes
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
     from node.part import Part
-
+    from node.utilities import Utility
 
 Snapshot = tuple[Any, Any, Any]
 
+# Play without a guarantee: the factor a round that the threshold supposes in place of the bound.
+SUPPOSED = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What all agents find out and agree on before play."""
+
+    routes: Routes
+    certificate: Certificate
+
+    def pack(self) -> tuple[Any, ...]:
+        """As plain values; ``unpack`` is the inverse."""
+        return (self.routes.pack(), astuple(self.certificate))
+
+    @classmethod
+    def unpack(cls, values: tuple[Any, ...]) -> Table:
+        """Inverse of ``pack``."""
+        return cls(Routes.unpack(values[0]), Certificate(*values[1]))
+
+    def result(self, played: Played, stopped: int | None = None) -> Allocated:
+        """What an agent knows at the end."""
+        return Allocated(
+            allocation=tuple(played.outcome.allocation.tolist()),
+            price=tuple(played.outcome.price.tolist()),
+            tax=played.outcome.tax,
+            agents=len(self.routes.agents),
+            diameter=self.routes.diameter,
+            parameters={"xi": self.certificate.xi, "delta": self.certificate.delta},
+            bound=self.certificate.bound,
+            norm=self.certificate.norm,
+            guaranteed=self.certificate.guaranteed,
+            play_rounds=played.rounds,
+            residual=played.residual,
+            satisfied=played.satisfied,
+            stopped=stopped,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Game:
+    """This agent's side of the contract, when it is at rest, and the facts to record."""
+
+    contract: PrivateGoods | PublicGoods
+    rest: Rest
+    facts: dict[str, float]
+
 
 def allocate(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard, Allocated]:
-    """Find this agent's share of the capacities, its price and its tax.
+    """Find this agent's allocation, its price and its tax, of private goods or of a public good.
 
     Everything that concerns others is learnt from messages: who there is, how far, the parameters.
 
@@ -34,43 +83,27 @@ def allocate(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard
         part: what this agent knows.
         resume: a snapshot taken during play, or None.
     Raises:
-        ValueError: if the part names an unknown mechanism, utility, dynamics or stopping rule.
-        NoGuarantee: if the parameters do not make the dynamics a contraction.
+        ValueError, NoGuarantee: as ``prepare``.
     """
-    rules, stopping = part.contract, part.contract["stopping"]
-    if rules["mechanism"] != "private-goods":
-        raise ValueError(f"unknown mechanism {rules['mechanism']!r}; expected 'private-goods'")
-    if stopping["rule"] != "counters":
-        raise ValueError(f"unknown stopping rule {stopping['rule']!r}; expected 'counters'")
-    utility = utilities.build(part.utility)
+    rules = part.contract
+    utility = utility_of(part)
     if resume is None:
-        routes = yield from survey(part.agent)
-        certificate = yield from agree(routes, rules, inverse_curvature(utility.curvature))
+        table = yield from prepare(part, utility)
         inner = None
     else:
-        routes, certificate, inner = Routes.unpack(resume[0]), Certificate(*resume[1]), resume[2]
-    before_play = (routes.pack(), astuple(certificate))
-
-    n, capacities = len(routes.agents), rules["capacities"]
-    contract = PrivateGoods(routes, part.hears, utility, capacities, certificate.xi, certificate.delta)
-    # Some agent gets at least max |c| / N, so an error relative to it is at most that of the largest share.
-    scale = stopping.get("scale") or max(abs(c) for c in capacities) / n
-    rest = threshold(
-        stopping["tolerance"], scale, certificate.bound, amplification=1.0 + certificate.weight_sum / (n - 1)
-    )
-    facts = {
-        "N": float(n),
-        "diameter": float(routes.diameter),
-        "xi": certificate.xi,
-        "delta": certificate.delta,
-        "contraction_bound": certificate.bound,
-        "threshold": rest,
-    }
+        table, inner = Table.unpack(resume[:2]), resume[2]
+    before_play = table.pack()
+    game = game_of(part, utility, table)
     play = together(
         lambda resume: repeated_play(
-            contract, learning.build(rules["learning"]), rest, stopping.get("max_rounds"), facts, resume
+            game.contract,
+            learning.build(rules["learning"]),
+            game.rest,
+            rules["stopping"].get("max_rounds"),
+            game.facts,
+            resume,
         ),
-        lambda resume: counters(routes.diameter, resume),
+        lambda resume: counters(table.routes.diameter, resume),
         inner,
     )
     # Not `yield from`: a snapshot counts only if the outermost generator yields it, its own variables in it.
@@ -84,17 +117,71 @@ def allocate(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard
         except StopIteration as stop:
             played: Played = stop.value
             break
-    return Allocated(
-        allocation=tuple(played.outcome.allocation.tolist()),
-        price=tuple(played.outcome.price.tolist()),
-        tax=played.outcome.tax,
-        agents=n,
-        diameter=routes.diameter,
-        parameters={"xi": certificate.xi, "delta": certificate.delta},
-        bound=certificate.bound,
-        norm="maximum norm over all messages",
-        guaranteed=True,
-        play_rounds=played.rounds,
-        residual=played.residual,
-        satisfied=played.satisfied,
+    return table.result(played)
+
+
+def utility_of(part: Part) -> Utility:
+    """This agent's utility, of as many goods as there are.
+
+    Raises:
+        ValueError: if it is of another number, or of an unknown family.
+    """
+    utility = utilities.build(part.utility)
+    if utility.goods != goods_of(part.contract):
+        raise ValueError(
+            f"agent {part.agent}: utility of {utility.goods} goods, expected {goods_of(part.contract)}"
+        )
+    return utility
+
+
+def prepare(part: Part, utility: Utility) -> Generator[Say, Heard, Table]:
+    """Survey the network and agree on the parameters; all agents leave in the same round.
+
+    Raises:
+        ValueError: if the part names an unknown mechanism or stopping rule.
+        NoGuarantee: if the parameters do not make the dynamics a contraction, and the rules do not say
+            ``unguaranteed``.
+    """
+    rules = part.contract
+    condition_of(rules["mechanism"])
+    if rules["stopping"]["rule"] != "counters":
+        raise ValueError(f"unknown stopping rule {rules['stopping']['rule']!r}; expected 'counters'")
+    routes = yield from survey(part.agent)
+    certificate = yield from agree(routes, rules, utility)
+    return Table(routes, certificate)
+
+
+def game_of(part: Part, utility: Utility, table: Table) -> Game:
+    """What this agent plays, once all have agreed."""
+    rules, routes, certificate = part.contract, table.routes, table.certificate
+    stopping, n = rules["stopping"], len(routes.agents)
+    contract = _contract(rules, routes, part, utility, certificate)
+    # How far from the equilibrium messages may be for the allocation to be as accurate as it should.
+    amplification = condition_of(rules["mechanism"]).amplification(n, certificate.weight_sum)
+    factor = certificate.bound if certificate.guaranteed else SUPPOSED
+    # In the block norm a row of K numbers counts with its Euclidean length; agents look at single numbers.
+    lengths = 1.0 if certificate.norm == MAXIMUM_NORM else math.sqrt(utility.goods)
+    accuracy = (stopping["tolerance"], scale_of(rules, n))
+    rest = Rest(
+        threshold(*accuracy, factor, amplification) / lengths,
+        threshold(*accuracy, 0.0, amplification) / lengths,
     )
+    facts = {
+        "N": float(n),
+        "diameter": float(routes.diameter),
+        "xi": certificate.xi,
+        "delta": certificate.delta,
+        "contraction_bound": certificate.bound,
+        "threshold": rest.threshold,
+    }
+    return Game(contract, rest, facts)
+
+
+def _contract(
+    rules: Mapping[str, Any], routes: Routes, part: Part, utility: Utility, certificate: Certificate
+) -> PrivateGoods | PublicGoods:
+    """This agent's side of the contract that the rules name."""
+    parameters = (certificate.xi, certificate.delta)
+    if rules["mechanism"] == "private-goods":
+        return PrivateGoods(routes, part.hears, utility, rules["capacities"], *parameters)
+    return PublicGoods(routes, part.hears, utility, rules["features"], *parameters)

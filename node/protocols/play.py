@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from node.learning.dynamics import OWN
 from node.numbers import Matrix
 from node.protocol import Heard, Say
 
@@ -23,6 +24,27 @@ Snapshot = tuple[Matrix, float, bool, int, Any]
 # for less, best responses circle among neighbouring doubles for ever.
 ROUNDING = 16 * float(np.finfo(np.float64).eps)
 
+# Messages of this size are those of play that diverges; sums of their squares still fit into a double.
+DIVERGED = 1e100
+
+
+class Diverged(ArithmeticError):
+    """Messages grow without bound. Cannot happen where best response is a contraction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """When an agent counts as at rest. Both numbers are the same at every agent.
+
+    Attributes:
+        threshold: the largest |beta_i(m) - m_i|, in the contract's norm; > 0.
+        reach: how far from the equilibrium the messages may then be, in the same norm; >= threshold. It
+            concerns dynamics that remember: see ``repeated_play``.
+    """
+
+    threshold: float
+    reach: float = math.inf
+
 
 @dataclass(frozen=True, slots=True)
 class Played:
@@ -31,8 +53,9 @@ class Played:
     Attributes:
         outcome: allocation, price and tax at the final profile of messages.
         rounds: rounds of play.
-        residual: max |beta_i(m) - m_i| of the own last message, in units of demand.
-        satisfied: whether that residual was within the threshold, or as small as rounding lets it be.
+        residual: |beta_i(m) - m_i| at the last messages for which it was computed, in the contract's norm.
+        satisfied: whether play ended because every agent was at rest in one and the same round; with
+            ``max_rounds``, whether this agent was in the last.
     """
 
     outcome: Outcome
@@ -44,27 +67,41 @@ class Played:
 def repeated_play(
     contract: Contract[Any],
     learning: Learning,
-    threshold: float,
+    rest: Rest | float,
     max_rounds: int | None = None,
     record: dict[str, float] | None = None,
     resume: Snapshot | None = None,
+    *,
+    measure: bool = True,
 ) -> Generator[Say, Heard, Played]:
     """Play the contract until a side protocol gives the verdict to stop.
 
-    Reports whether the message just said differs from the one before by no more than the threshold.
+    Reports whether this agent is at rest. If its belief is what was just said (Cournot), that means
+    |beta_i(m) - m_i| <= threshold for the profile m just said. If that holds for all agents in one round
+    and beta contracts by L, then m is within reach = threshold / (1 - L) of the equilibrium in the norm, and
+    so is every later profile. (Summary contracts have a smaller reach, by another argument.)
+
+    A dynamic that remembers may leave the place again, driven by what it has not forgotten. Here the reply
+    is not beta_i(m), so that is computed as well, and at rest means |beta_i(m) - m_i| <= threshold / 2 and
+    that what is remembered of the own messages is within reach / 2 of the newest one. If that holds for
+    all agents in one round, then m is within reach / 2 of the equilibrium, all that anybody remembers is
+    within reach, and so is every later belief, being an average of these, and every later profile.
 
     Args:
         contract: this agent's side of the contract.
         learning: what to respond to; its memory is restored from ``resume``.
-        threshold: largest |beta_i(m) - m_i|, in units of demand, that counts as at rest; > 0.
+        rest: when to be at rest; a number is a threshold without a reach.
         max_rounds: rounds of play after which to leave without being satisfied, the same at every agent.
         record: facts to record with the first message.
         resume: a snapshot, or None.
+        measure: whether to record allocation, price and tax of every round and not the residual alone.
     Raises:
         ValueError: if the threshold is not positive.
+        Diverged: if the messages grow without bound.
     """
-    if not threshold > 0:
-        raise ValueError(f"expected a threshold > 0, got {threshold}")
+    rest = rest if isinstance(rest, Rest) else Rest(rest)
+    if not rest.threshold > 0:
+        raise ValueError(f"expected a threshold > 0, got {rest.threshold}")
     if resume is None:
         message, residual, quiet, rounds = contract.opening(), math.inf, False, 0
     else:
@@ -82,15 +119,29 @@ def repeated_play(
         )
         rounds += 1
         view = contract.view(heard.said)
-        outcome = contract.outcome(message, view)
         if heard.verdict is not None or rounds == max_rounds:
-            return Played(outcome, rounds, residual, quiet)
-        beliefs = learning.update(heard.said)
-        reply = contract.best_response(view if beliefs is heard.said else contract.view(beliefs))
-        residual = float(np.abs(reply - message).max())
+            outcome = contract.outcome(message, view)
+            return Played(outcome, rounds, residual, quiet or heard.verdict is not None)
+        profile = {**heard.said, OWN: message}
+        beliefs = learning.update(profile)
+        if beliefs is profile:
+            reply = contract.best_response(view)
+            residual = largest = contract.residual(reply, message, view)
+        else:
+            reply = contract.best_response(contract.view(beliefs))
+            residual = contract.residual(contract.best_response(view), message, view)
+            largest = 2.0 * residual
+        if not largest < DIVERGED:
+            raise Diverged(f"the largest step to be taken is {largest:g}")
+        # The size is asked for only where it matters: here, and at rest.
+        quiet = largest <= rest.threshold or largest <= ROUNDING * contract.size(reply)
+        if quiet and beliefs is not profile:
+            spread = 2.0 * contract.spread(learning.spread)
+            quiet = spread <= max(rest.reach, ROUNDING * contract.size(reply))
+        measured = (
+            measurements(contract.outcome(message, view), residual) if measure else {"residual": residual}
+        )
         message = reply
-        quiet = residual <= max(threshold, ROUNDING * float(np.abs(reply).max()))
-        measured = measurements(outcome, residual)
 
 
 def measurements(outcome: Outcome, residual: float) -> dict[str, float]:

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from node.protocols.allocate import allocate
 from node.protocols.consensus import consensus
+from node.protocols.free_consensus import consensus_freely
+from node.protocols.free_play import allocate_freely
 from node.protocols.network.facts import MECHANISMS as NETWORK
 from node.protocols.network.life import network
+from node.protocols.scalable import scalable
 
 if TYPE_CHECKING:
     from node.part import Part
@@ -21,9 +24,13 @@ def protocol_of(part: Part, resume: Any = None) -> Protocol:
         ValueError: for an unknown mechanism.
     """
     match part.contract.get("mechanism"):
-        case "private-goods":
-            return allocate(part, resume)
+        case "private-goods" | "public-goods":
+            return allocate_freely(part, resume) if part.free else allocate(part, resume)
+        case "summary":
+            return scalable(part, resume)
         case "consensus":
+            if part.free:
+                return consensus_freely(part, resume)
             if resume is not None:
                 raise ValueError("consensus takes no snapshots of its own; it is replayed from the start")
             return consensus(part)
@@ -31,6 +38,6 @@ def protocol_of(part: Part, resume: Any = None) -> Protocol:
             return network(part, resume)
         case other:
             raise ValueError(
-                f"unknown mechanism {other!r}; expected 'private-goods', 'consensus', "
-                f"{', '.join(map(repr, NETWORK))}"
+                f"unknown mechanism {other!r}; expected 'private-goods', 'public-goods', 'summary', "
+                f"'consensus', {', '.join(map(repr, NETWORK))}"
             )

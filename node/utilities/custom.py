@@ -219,6 +219,7 @@ def _bounds(user: UserUtility, goods: int, separable: bool, name: str) -> tuple[
 
 def _argument(value: Any) -> Any:
     """A list of numbers as an array, everything else as it stands."""
-    if isinstance(value, list | tuple) and value and not isinstance(value[0], str | bool | dict):
-        return np.array(value, dtype=np.float64)
-    return value
+    if not isinstance(value, list | tuple) or not value:
+        return value
+    plain = all(isinstance(item, int | float) and not isinstance(item, bool) for item in value)
+    return np.array(value, dtype=np.float64) if plain else value

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runner.fate import fate_of
-from runner.simulation.instances import POOL, TOPOLOGIES, WORKLOADS, Instance, instance
+from runner.simulation.instances import POOL, TOPOLOGIES, WORKLOADS, Instance, instance, workloads
 from runner.simulation.stores import KINDS
 from topologies.faults import Faults, schedule
 
@@ -112,7 +112,7 @@ def draw(seed: int, scenarios: Sequence[LoadedScenario] = ()) -> Case:
         chosen, given = of_scenario(loaded), loaded.spec.faults
     else:
         topology = _weighted(rng, TOPOLOGY_WEIGHTS)
-        chosen = instance(topology, rng.choice(sorted(WORKLOADS)), rng.randrange(POOL))
+        chosen = instance(topology, rng.choice(workloads(topology)), rng.randrange(POOL))
     agents = sorted(chosen.parts)
     edges = [(i, j) for i in agents for j in chosen.parts[i].hears]
     faults = given.model_copy(update={"seed": seed}) if given is not None else _faults(rng, chosen, seed)

@@ -20,6 +20,7 @@ from node.part import Part
 from node.protocols.allocate import allocate
 from node.protocols.consensus import consensus
 from node.protocols.network.life import network
+from node.protocols.scalable import scalable
 from runner.simulation import networks, promises
 from topologies.generators import agent_ids
 
@@ -47,13 +48,13 @@ class Workload:
         protocol: (part, snapshot or None) -> generator.
         draw: makes rules and utilities for a graph.
         promises: (parts, results, says) -> broken promises, in words.
-        directed: whether it runs on directed graphs.
+        directed: whether it can be drawn for directed graphs.
     """
 
     protocol: Callable[..., Any]
     draw: Draw
     promises: promises.Check
-    directed: Callable[[Rules], bool]
+    directed: bool = True
 
 
 @dataclass(frozen=True)
@@ -176,15 +177,53 @@ def _private_goods(graph: nx.DiGraph, rng: random.Random) -> tuple[Rules, dict[s
         "learning": "cournot",
         "stopping": stopping,
     }
-    utilities = {
-        i: {
-            "family": "quadratic",
-            "theta": [rng.uniform(-1.5, -0.4) for _ in range(goods)],
-            "sigma": [rng.uniform(1.0, 20.0) for _ in range(goods)],
-        }
-        for i in sorted(graph)
+    return rules, {i: _quadratic(goods, rng) for i in sorted(graph)}
+
+
+def _public_goods(graph: nx.DiGraph, rng: random.Random) -> tuple[Rules, dict[str, Utility]]:
+    n = len(graph)
+    features = rng.choice((1, 1, 2)) if n <= 31 else 1
+    stopping: Rules = {"rule": "counters", "tolerance": rng.choice((0.3, 0.5)), "scale": None}
+    if n > 31:
+        stopping["max_rounds"] = rng.randint(5, 30)
+    elif n <= 10:
+        stopping["tolerance"] = rng.choice((1e-1, 1e-2, 1e-3))
+    learning: Any = rng.choice(("cournot", "cournot", "exponential", "k-period", "fictitious"))
+    if learning == "k-period":
+        learning = {"dynamics": learning, "k": rng.randint(1, 4)}
+    elif learning == "fictitious":
+        stopping["max_rounds"] = rng.randint(20, 60)  # the distance falls like a power of the round only
+    rules = {
+        "mechanism": "public-goods",
+        "features": features,
+        "eta": 25.0,
+        "parameters": rng.choice(("tuned", "tuned", "eta")) if n <= 10 else "tuned",
+        "learning": learning,
+        "stopping": stopping,
     }
-    return rules, utilities
+    draw = _form if features > 1 and rng.random() < 0.5 else _quadratic
+    return rules, {i: draw(features, rng) for i in sorted(graph)}
+
+
+def _quadratic(goods: int, rng: random.Random) -> Utility:
+    return {
+        "family": "quadratic",
+        "theta": [rng.uniform(-1.5, -0.4) for _ in range(goods)],
+        "sigma": [rng.uniform(1.0, 20.0) for _ in range(goods)],
+    }
+
+
+def _form(goods: int, rng: random.Random) -> Utility:
+    """A quadratic whose goods depend on each other; curvatures between 0.4 and 4."""
+    meeting = [[rng.uniform(-0.4, 0.4) for _ in range(goods)] for _ in range(goods)]
+    own = [rng.uniform(-3.0, -1.2) for _ in range(goods)]
+    return {
+        "family": "quadratic-form",
+        "hessian": [
+            [own[k] if k == j else meeting[min(k, j)][max(k, j)] for j in range(goods)] for k in range(goods)
+        ],
+        "sigma": [rng.uniform(1.0, 20.0) for _ in range(goods)],
+    }
 
 
 def _consensus(graph: nx.DiGraph, rng: random.Random) -> tuple[Rules, dict[str, Utility]]:
@@ -210,19 +249,58 @@ def _consensus(graph: nx.DiGraph, rng: random.Random) -> tuple[Rules, dict[str, 
     }
 
 
+def _summary(graph: nx.DiGraph, rng: random.Random) -> tuple[Rules, dict[str, Utility]]:
+    n = len(graph)
+    public = rng.random() < 0.3
+    variant = "anchored" if public or n > 31 else rng.choice(("anchored", "anchored", "weighted", "plain"))
+    goods = rng.choice((1, 1, 2)) if n <= 31 else 1
+    shared: Rules = (
+        {"features": goods}
+        if public
+        else {"capacities": [round(rng.uniform(1.0, 2.0 * n), 3) for _ in range(goods)]}
+    )
+    rules = {
+        "mechanism": "summary",
+        **shared,
+        "eta": 25.0,
+        "variant": variant,
+        "parameters": rng.choice(("tuned", "tuned", "eta")) if n <= 10 else "tuned",
+        **({"cap": 0.45} if variant == "weighted" else {}),
+        "learning": "cournot",
+        "stopping": {
+            "rule": "counters",
+            "tolerance": rng.choice((1e-1, 1e-2)) if n > 10 else rng.choice((1e-1, 1e-2, 1e-4)),
+            "scale": 1.0 if public else None,
+            # Plain play on 31 agents takes a thousand rounds, and a ring of 100 two hundred to stop; some
+            # dozen exercise the driver just as well.
+            **({"max_rounds": rng.randint(5, 30)} if n > 31 or (variant == "plain" and n > 10) else {}),
+        },
+    }
+    return rules, {
+        i: {
+            "family": "quadratic",
+            "theta": [rng.uniform(-1.5, -0.4) for _ in range(goods)],
+            "sigma": [rng.uniform(1.0, 20.0) for _ in range(goods)],
+        }
+        for i in sorted(graph)
+    }
+
+
 WORKLOADS: dict[str, Workload] = {
-    "private-goods": Workload(allocate, _private_goods, promises.private_goods, lambda rules: True),
-    "consensus": Workload(
-        lambda part, resume=None: consensus(part),
-        _consensus,
-        promises.consensus,
-        lambda rules: rules["primitive"] in ("minimum", "maximum", "diameter"),
-    ),
-    **{
-        mechanism: Workload(network, draw, networks.promises, lambda rules: True)
-        for mechanism, draw in networks.DRAWS.items()
-    },
+    "private-goods": Workload(allocate, _private_goods, promises.allocation),
+    "public-goods": Workload(allocate, _public_goods, promises.allocation),
+    "summary": Workload(scalable, _summary, promises.summary, directed=False),
+    "consensus": Workload(lambda part, resume=None: consensus(part), _consensus, promises.consensus),
+    **{mechanism: Workload(network, draw, networks.promises) for mechanism, draw in networks.DRAWS.items()},
 }
+
+
+DIRECTED = ("small-directed",)
+
+
+def workloads(topology: str) -> list[str]:
+    """The workloads that can be drawn for a topology, by name."""
+    return [name for name, one in sorted(WORKLOADS.items()) if one.directed or topology not in DIRECTED]
 
 
 @lru_cache(maxsize=512)

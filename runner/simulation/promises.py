@@ -15,9 +15,9 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from node.environments import PrivateGoods
 from node.part import AgentId, Part
-from node.utilities import build
+from node.protocols.allocated import scale_of
+from runner.result import environment_of
 
 Records = Sequence[Mapping[AgentId, Mapping[str, float]]]
 Check = Callable[[Mapping[AgentId, Part], Mapping[AgentId, Any], Records], Iterator[str]]
@@ -26,48 +26,75 @@ Check = Callable[[Mapping[AgentId, Part], Mapping[AgentId, Any], Records], Itera
 ROUNDING = 1e-9
 
 
-def private_goods(
+def allocation(
     parts: Mapping[AgentId, Part], results: Mapping[AgentId, Any], records: Records
 ) -> Iterator[str]:
     """The allocation is as near to the optimum as was promised; nobody stopped early; money adds up."""
+    rules, first = next(iter(parts.values())).contract, next(iter(results.values()))
+    if (first.agents, first.diameter) != (len(parts), diameter(parts)):
+        yield f"N = {first.agents} and D = {first.diameter}, expected {len(parts)} and {diameter(parts)}"
+    yield from _accurate(parts, results)
+    if first.play_rounds != rules["stopping"].get("max_rounds"):
+        yield from _nobody_early(first.play_rounds, first.diameter, records, share_of(rules))
+
+
+def _accurate(parts: Mapping[AgentId, Part], results: Mapping[AgentId, Any]) -> Iterator[str]:
     rules = next(iter(parts.values())).contract
     stopping = rules["stopping"]
     first = next(iter(results.values()))
-    for fact in ("agents", "diameter", "parameters", "bound", "play_rounds"):
+    for fact in ("agents", "diameter", "parameters", "bound", "norm", "guaranteed", "play_rounds"):
         if any(getattr(result, fact) != getattr(first, fact) for result in results.values()):
             yield f"the agents disagree on {fact}"
-    if (first.agents, first.diameter) != (len(parts), diameter(parts)):
-        yield f"N = {first.agents} and D = {first.diameter}, expected {len(parts)} and {diameter(parts)}"
     satisfied = all(result.satisfied for result in results.values())
     if not satisfied and first.play_rounds != stopping.get("max_rounds"):
         yield f"stopped unsatisfied after {first.play_rounds} rounds"
     if satisfied:
-        optimum = PrivateGoods(
-            rules["capacities"], {i: build(part.utility) for i, part in parts.items()}
-        ).optimum()
-        scale = stopping["scale"] or max(map(abs, rules["capacities"])) / len(parts)
+        optimum = environment_of(rules, {i: part.utility for i, part in parts.items()}).optimum()
+        scale = scale_of(rules, len(parts))
         off = max(float(np.abs(results[i].allocation - optimum.allocation[i]).max()) for i in parts)
         if off > stopping["tolerance"] * scale:
             yield f"satisfied, but {off / scale:.3g} off the optimum; promised {stopping['tolerance']:g}"
-    if first.play_rounds != stopping.get("max_rounds"):
-        yield from _nobody_early(first.play_rounds, first.diameter, records)
     yield from settles([result.tax for result in results.values()])
 
 
-def _nobody_early(play_rounds: int, diameter: int, records: Records) -> Iterator[str]:
+def share_of(rules: Mapping[str, Any]) -> float:
+    """Whoever remembers is at rest at half the threshold (``node.protocols.play``)."""
+    return 1.0 if rules["learning"] == "cournot" else 0.5
+
+
+def summary(parts: Mapping[AgentId, Part], results: Mapping[AgentId, Any], records: Records) -> Iterator[str]:
+    """The same on a spanning tree, on which the depth is what counts for stopping."""
+    rules, first = next(iter(parts.values())).contract, next(iter(results.values()))
+    depth = tree_depth(parts)
+    if not depth <= first.diameter <= 2 * depth:
+        yield f"D = {first.diameter} on a tree of depth {depth}"
+    yield from _accurate(parts, results)
+    if first.agents != len(parts):
+        yield f"N = {first.agents}, expected {len(parts)}"
+    if first.play_rounds != rules["stopping"].get("max_rounds"):
+        yield from _nobody_early(first.play_rounds, depth, records, share_of(rules))
+
+
+def tree_depth(parts: Mapping[AgentId, Part]) -> int:
+    """Of the breadth-first tree of the smallest id."""
+    graph: nx.DiGraph = nx.DiGraph([(i, j) for i, part in parts.items() for j in part.hears])
+    return int(max(nx.single_source_shortest_path_length(graph, min(parts)).values()))
+
+
+def _nobody_early(play_rounds: int, hops: int, records: Records, share: float) -> Iterator[str]:
     """Counters: what falls due at the end of round k was announced in k - D, by an agent that knew that
-    everybody had been satisfied D rounds before, in k - 2D."""
+    everybody had been satisfied D rounds before, in k - 2D; on a tree the depth takes the place of D."""
     play = len(records) - play_rounds
-    limits = {row["threshold"] for row in records[play].values()}
-    due = len(records) - 1 - 2 * diameter
+    limits = {share * row["threshold"] for row in records[play].values()}
+    due = len(records) - 1 - 2 * hops
     if due < play + 1:
-        yield f"stopped after {play_rounds} rounds of play, fewer than 2D"
+        yield f"stopped after {play_rounds} rounds of play, fewer than {2 * hops}"
         return
     late = {i: row["residual"] for i, row in records[due].items() if row["residual"] > max(limits)}
     if late:
         name, residual = max(late.items(), key=lambda item: item[1])
         yield (
-            f"early stop: {2 * diameter} rounds before the end {len(late)} agents were unsatisfied, "
+            f"early stop: {2 * hops} rounds before the end {len(late)} agents were unsatisfied, "
             f"{name} with a residual of {residual:.3g}; threshold {max(limits):.3g}"
         )
 

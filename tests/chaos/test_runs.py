@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks import chaos as measured
+from benchmarks.flooding import flood, resident
+from benchmarks.jobs import events
 from broker import topics
 from runner import UserError, launch, run_async
 from runner.chaos import Chaos
@@ -27,10 +28,6 @@ PLAIN = ("record.every=0",)
 # Every message takes so long that the 105 rounds last until the last fault has happened.
 SLOWLY = "faults.delay=[0.01,0.02]"
 BACK = ("recovery.restart=true", "recovery.durable=snapshot")
-
-
-def events(*tables: dict[str, Any]) -> str:
-    return measured.events(*tables)
 
 
 @pytest.fixture(autouse=True)
@@ -95,8 +92,8 @@ async def test_lost_late_repeated_and_cut_messages_do_not_change_the_answer(spy:
         "faults.reorder=0.1",
         "faults.delay=[0.0,0.005]",
         events(
-            {"kind": "cut", "at": 0.0, "links": [["a00", "a01"]], "lasts": 1.0},
-            {"kind": "partition", "at": 1.0, "groups": [["a03", "a04", "a05"]], "lasts": 0.5},
+            {"kind": "cut", "at": 0.0, "links": [["a00", "a01"]], "lasts": 4.0},
+            {"kind": "partition", "at": 1.0, "groups": [["a03", "a04", "a05"]], "lasts": 3.0},
         ),
     )
     assert told == await undisturbed(RING, tmp_path)
@@ -158,9 +155,9 @@ async def test_a_flood_of_malformed_messages_is_counted_and_costs_no_memory(spy:
             return
         if not flooding:
             target = topics.to("flood", neighbour, hub)
-            flooder = measured.flood(spy.address, spy.grants[neighbour], target, sent)
+            flooder = flood(spy.address, spy.grants[neighbour], target, sent)
             flooding.append(asyncio.create_task(flooder, name="flood"))
-        memory.append(measured.resident(spy.pid_of(hub)))
+        memory.append(resident(spy.pid_of(hub)))
 
     settings = launch.Settings(
         None, None, tmp_path, watch, pytest.fail, protocol="benchmarks.exchange:exchange"

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import math
-import statistics
 
 import pytest
 
-from benchmarks.consensus_rounds import SPEC, inputs, network, rounds_of, second_eigenvalue
+from benchmarks.consensus_rounds import inputs, network, second_eigenvalue
 from benchmarks.lossy import Lossy
 from node.consensus.averages import VETO
 from node.consensus.flow import flow_updating
 from node.consensus.metropolis import metropolis
 from node.consensus.ratio import ratio
 from node.protocol import Heard
-
-FAST = [
-    (primitive, graph, percent)
-    for primitive, graphs in SPEC.items()
-    for graph, losses in graphs.items()
-    for percent in losses
-    # Minima are small numbers of rounds that hang on where the minimum is; flow on "er" is another graph's.
-    if graph in ("tree", "er", "er-each") and primitive != "minimum" and (primitive, graph) != ("flow", "er")
-]
 
 
 def mean_of(x):
@@ -31,16 +21,6 @@ def mean_of(x):
 
 def worst(net, x):
     return max(abs(say.report - mean_of(x)) for say in net.says.values())
-
-
-@pytest.mark.parametrize(("primitive", "graph", "percent"), FAST)
-def test_rounds_are_those_of_the_specification(primitive, graph, percent):
-    found = []
-    for seed in range(10 if graph != "tree" else 3):
-        hears = network(graph, seed)
-        found.append(rounds_of(primitive, hears, inputs(hears, seed), percent / 100, seed))
-    expected = SPEC[primitive][graph][percent]
-    assert abs(statistics.median(found) / expected - 1) <= (0.08 if graph == "er-each" else 0.05), found
 
 
 # Ratio -------------------------------------------------------------------------------------------------
@@ -60,7 +40,7 @@ def check_mass(net, x):
 @pytest.mark.parametrize("graph", ["tree", "er"])
 @pytest.mark.parametrize(("loss", "delay", "twice"), [(0.0, 0, 0.0), (0.3, 10, 0.2), (0.5, 3, 0.0)])
 def test_ratio_keeps_every_agents_mass_after_every_step(graph, loss, delay, twice):
-    hears = network(graph, 0)
+    hears = network(graph)
     x = inputs(hears, 1)
     net = Lossy({i: ratio(x[i], hears[i]) for i in hears}, hears, loss, 1, delay, twice)
     for _ in range(80):
@@ -71,7 +51,7 @@ def test_ratio_keeps_every_agents_mass_after_every_step(graph, loss, delay, twic
 @pytest.mark.parametrize("primitive", [ratio, flow_updating])
 @pytest.mark.parametrize("seed", range(3))
 def test_loss_delay_order_and_duplicates_do_not_change_the_mean(primitive, seed):
-    hears = network("er", 0)
+    hears = network("er")
     x = inputs(hears, seed)
     net = Lossy({i: primitive(x[i], hears[i]) for i in hears}, hears, 0.3, seed, delay=10, twice=0.2)
     for _ in range(1500):
@@ -85,7 +65,7 @@ def test_loss_delay_order_and_duplicates_do_not_change_the_mean(primitive, seed)
 @pytest.mark.parametrize("crashed", [1, 5, 15])
 @pytest.mark.parametrize("memory", ["none", "old", "fresh"])
 def test_restarts_without_and_with_old_snapshots_leave_the_mean_as_it_was(primitive, crashed, memory):
-    hears = network("er", 0)
+    hears = network("er")
     x = inputs(hears, 3)
     victims = sorted(hears)[: 2 * crashed : 2]
     net = Lossy({i: primitive(x[i], hears[i]) for i in hears}, hears, 0.3, 3)
@@ -107,7 +87,7 @@ def test_restarts_without_and_with_old_snapshots_leave_the_mean_as_it_was(primit
 
 
 def test_two_neighbours_that_crash_together_twice_leave_the_mean_as_it_was():
-    hears = network("er", 0)
+    hears = network("er")
     x = inputs(hears, 4)
     pair = [next(iter(hears)), hears[next(iter(hears))][0]]
     for primitive in (ratio, flow_updating):
@@ -124,7 +104,7 @@ def test_two_neighbours_that_crash_together_twice_leave_the_mean_as_it_was():
 
 def test_plain_reset_of_the_readers_sums_would_be_noticed():
     """So that the tests above can fail: a restart that keeps y and zeroes S is the known error."""
-    hears = network("er", 0)
+    hears = network("er")
     x = inputs(hears, 3)
     net = Lossy({i: ratio(x[i], hears[i]) for i in hears}, hears)
     for _ in range(10):
@@ -140,7 +120,7 @@ def test_plain_reset_of_the_readers_sums_would_be_noticed():
 
 @pytest.mark.parametrize("primitive", [ratio, flow_updating])
 def test_a_neighbour_gone_for_good_is_unwound_and_the_rest_find_their_own_mean(primitive):
-    hears = network("er", 0)
+    hears = network("er")
     x = inputs(hears, 5)
     net = Lossy({i: primitive(x[i], hears[i]) for i in hears}, hears, 0.3, 5)
     for _ in range(20):
@@ -176,7 +156,7 @@ def test_a_link_made_later_starts_from_zero_and_speaks_privately():
 
 
 def test_ratio_gives_the_sum_where_one_agent_has_all_the_weight():
-    hears = network("er", 0)
+    hears = network("er")
     x = inputs(hears, 6)
     first = min(hears)
     net = Lossy({i: ratio(x[i], hears[i], weight=float(i == first)) for i in hears}, hears, 0.3, 6)
@@ -212,7 +192,7 @@ def test_a_private_part_that_cannot_be_read_is_as_good_as_lost(told):
 
 def test_flows_are_antisymmetric_whenever_no_message_is_in_flight():
     """One agent moves at a time and hears all that was said before: none is in flight then."""
-    hears = network("er", 0)
+    hears = network("er")
     x = inputs(hears, 7)
     protocols = {i: flow_updating(x[i], hears[i]) for i in hears}
     says = {i: next(g) for i, g in protocols.items()}
@@ -247,7 +227,7 @@ def test_a_restarted_agent_lets_its_neighbours_memory_of_the_flow_stand():
 
 @pytest.mark.parametrize("accelerated", [False, True])
 def test_metropolis_conserves_the_sum(accelerated):
-    hears = network("er", 0)
+    hears = network("er")
     x = inputs(hears, 8)
     rho = second_eigenvalue(hears) if accelerated else None
     net = Lossy({i: metropolis(x[i], hears[i], rho) for i in hears}, hears)

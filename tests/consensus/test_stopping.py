@@ -86,7 +86,7 @@ def test_a_window_shorter_than_the_diameter_breaks_the_guarantee():
 @pytest.mark.parametrize("primitive", [ratio, flow_updating])
 @pytest.mark.parametrize("factor", [1, 2])
 def test_averages_stop_within_the_tolerance_in_rounds_mode(graph, primitive, factor):
-    listens = network(graph, 0)
+    listens = network(graph)
     x = inputs(listens, 1)
     mean, d = sum(x.values()) / len(x), factor * {"tree": 8, "er": 3}[graph]
     ended = lockstep.run(
@@ -115,7 +115,7 @@ def stopped(primitive, rule, x, neighbours, d, local):
 @pytest.mark.parametrize("rule", ["windows", "counters"])
 @pytest.mark.parametrize("primitive", [ratio, flow_updating])
 def test_free_runs_stop_in_the_same_pulse_with_every_estimate_within_the_tolerance(rule, primitive):
-    listens = network("er", 0)
+    listens = network("er")
     d, pulses = 3, {}
     for seed in range(1):
         x = inputs(listens, seed)

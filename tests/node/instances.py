@@ -129,6 +129,58 @@ class Quadratics:
             x[:, k], multiplier[k] = solution[:n], solution[n]
         return x, multiplier
 
+    def public_optimum(self) -> tuple[np.ndarray, np.ndarray]:
+        """(x*, mu*) with sum over agents of 2 theta_i x + sigma_i = 0, mu_i = 2 theta_i x + sigma_i."""
+        x = -self.sigma.sum(axis=0) / (2 * self.theta.sum(axis=0))
+        return x, 2 * self.theta * x + self.sigma
+
+
+@dataclass(frozen=True)
+class Forms:
+    """v_i(x) = x'H_i x/2 + sigma_i'x, not separable; hessian of shape (N, K, K), sigma (N, K)."""
+
+    agents: tuple[str, ...]
+    hessian: np.ndarray
+    sigma: np.ndarray
+
+    def spec(self, agent: str) -> dict[str, Any]:
+        i = self.agents.index(agent)
+        return {
+            "family": "quadratic-form",
+            "hessian": self.hessian[i].tolist(),
+            "sigma": self.sigma[i].tolist(),
+        }
+
+    def optimum(self, capacities: list[float]) -> tuple[np.ndarray, np.ndarray]:
+        """(x*, lambda*) from the linear KKT system: H_i x_i + sigma_i = lambda, sum x = c."""
+        n, goods = self.sigma.shape
+        system = np.zeros(((n + 1) * goods, (n + 1) * goods))
+        for i in range(n):
+            rows = slice(i * goods, (i + 1) * goods)
+            system[rows, rows] = self.hessian[i]
+            system[rows, n * goods :] = -np.eye(goods)
+            system[n * goods :, rows] = np.eye(goods)
+        solution = np.linalg.solve(system, np.append(-self.sigma.ravel(), capacities))
+        return solution[: n * goods].reshape(n, goods), solution[n * goods :]
+
+    def public_optimum(self) -> tuple[np.ndarray, np.ndarray]:
+        """(x*, mu*) with sum over agents of H_i x + sigma_i = 0, mu_i = H_i x + sigma_i."""
+        x = np.linalg.solve(self.hessian.sum(axis=0), -self.sigma.sum(axis=0))
+        return x, self.hessian @ x + self.sigma
+
+
+def forms(graph: nx.DiGraph, seed: int, goods: int, lowest: float, highest: float) -> Forms:
+    """Random eigenvectors; eigenvalues of -Hess v uniform in [lowest, highest], both ends taken by all."""
+    rng = np.random.default_rng([seed, goods, 7])
+    agents = tuple(sorted(graph))
+    hessians = []
+    for _ in agents:
+        turn, _ = np.linalg.qr(rng.normal(size=(goods, goods)))
+        curvature = np.array([lowest, highest, *rng.uniform(lowest, highest, goods)])[:goods]
+        form = -(turn * curvature) @ turn.T
+        hessians.append((form + form.T) / 2)
+    return Forms(agents, np.array(hessians), rng.uniform(10, 20, (len(agents), goods)))
+
 
 def thesis(graph: nx.DiGraph, seed: int, goods: int = 1, eta: float = ETA) -> Quadratics:
     """The family of thesis section 5.2."""
@@ -139,7 +191,7 @@ def thesis(graph: nx.DiGraph, seed: int, goods: int = 1, eta: float = ETA) -> Qu
     return Quadratics(agents, theta, rng.uniform(10, 20, shape))
 
 
-def parts(graph: nx.DiGraph, utilities: Quadratics, contract: dict[str, Any]) -> dict[str, Part]:
+def parts(graph: nx.DiGraph, utilities: Quadratics | Forms, contract: dict[str, Any]) -> dict[str, Part]:
     return {
         i: Part(
             agent=i,

@@ -9,13 +9,23 @@ import numpy as np
 import pytest
 
 from node.lockstep import run
-from node.mechanisms.contraction import NoGuarantee
+from node.mechanisms.contraction import (
+    BLOCK_NORM,
+    NoGuarantee,
+    best_eps,
+    proof_delta,
+    proof_eps,
+    proof_halvings,
+    proof_ratio,
+    tuned_delta,
+)
 from node.protocol import Heard
 from node.protocols.allocate import Allocated, allocate
 from tests.node.instances import (
     DIRECTED,
     ETA,
     erdos_renyi,
+    forms,
     hears,
     one_way_ring,
     parts,
@@ -71,17 +81,20 @@ class Simulation:
         self.y, self.q = np.zeros((n, len(capacities))), np.zeros((n, n, len(capacities)))
 
     def read(self):
-        """S_i and p_i from the messages as they are."""
+        """What is said of whom, S_i and Z_i^i from the messages as they are."""
         said = self.q[self.hop, self.itself[None, :]]
         z = said * self.decode[:, :, None]
         own = z[self.itself, self.itself]
-        others = z.sum(axis=1) - own
-        return said, others, (own + others) / self.delta
+        return said, z.sum(axis=1) - own, own
+
+    def demands(self, others, own):
+        price = (own + others) / self.delta
+        return others / (self.n - 1) - self.c / self.n + (price - self.sigma) / (2 * self.theta)
 
     def step(self):
         """Everybody responds; the largest |beta(m) - m| over all agents."""
-        said, others, price = self.read()
-        y = others / (self.n - 1) - self.c / self.n + (price - self.sigma) / (2 * self.theta)
+        said, others, own = self.read()
+        y = self.demands(others, own)
         q = self.xi * np.where(self.near[:, :, None], self.y[None, :, :], said)
         q[self.itself, self.itself] = self.xi * y
         moved = max(np.abs(y - self.y).max(), np.abs(q - self.q).max())
@@ -92,6 +105,9 @@ class Simulation:
         _, others, _ = self.read()
         return self.y - others / (self.n - 1) + self.c / self.n
 
+    def amplification(self):
+        return 1 + self.weight_sum / (self.n - 1)
+
     def rounds_to(self, threshold, limit=40_000):
         """The first round, counted from 1, in which all say something within the threshold of the last."""
         for k in range(2, limit):
@@ -100,8 +116,34 @@ class Simulation:
         raise AssertionError(f"not within {threshold} after {limit} rounds")
 
 
-def largest_error(results, utilities, capacities):
-    x, _ = utilities.optimum(list(capacities))
+class PublicSimulation(Simulation):
+    """Spec 04 section 2: (grad v_i(x_i) - p_i)/N + delta xi^2 (Z_i^i - y_i) = 0, solved for y_i."""
+
+    def demands(self, others, own):
+        n, anchor = self.n, self.delta * self.xi**2
+        price = self.delta * ((n - 1) * own - others)
+        # grad v_i at x_i = (y_i + S_i)/N is 2 theta (y_i + S_i)/N + sigma.
+        slope = 2 * self.theta / n**2 - anchor
+        return -((2 * self.theta * others / n + self.sigma - price) / n + anchor * own) / slope
+
+    def allocation(self):
+        _, others, _ = self.read()
+        return (self.y + others) / self.n
+
+    def amplification(self):
+        return (1 + self.weight_sum) / self.n
+
+
+def optimum(utilities, contract):
+    """x_i* of all agents, shape (N, K)."""
+    if contract["mechanism"] == "private-goods":
+        return utilities.optimum(list(contract["capacities"]))[0]
+    x, prices = utilities.public_optimum()
+    return np.broadcast_to(x, prices.shape)
+
+
+def largest_error(results, utilities, contract):
+    x = optimum(utilities, contract)
     return max(
         float(np.abs(np.array(results[i].allocation) - x[k]).max()) for k, i in enumerate(sorted(results))
     )
@@ -109,24 +151,29 @@ def largest_error(results, utilities, capacities):
 
 def check(graph, utilities, contract):
     """Accuracy, agreement, stopping: all that a run promises."""
-    capacities, stopping = contract["capacities"], contract["stopping"]
+    stopping, private = contract["stopping"], contract["mechanism"] == "private-goods"
     n = len(graph)
     got = allocated(graph, utilities, contract)
     results = got.results
-    scale = stopping["scale"] or max(map(abs, capacities)) / n
-    assert largest_error(results, utilities, capacities) <= stopping["tolerance"] * scale
+    scale = stopping["scale"] or (max(map(abs, contract["capacities"])) / n if private else 1.0)
+    assert largest_error(results, utilities, contract) <= stopping["tolerance"] * scale
     one = next(iter(results.values()))
     for key in ("agents", "diameter", "parameters", "bound", "play_rounds"):
         assert all(getattr(r, key) == getattr(one, key) for r in results.values())
     assert one.agents == n
     assert 0 < one.parameters["xi"] <= one.bound < 1
     assert all(r.satisfied for r in results.values())
-    simulation = Simulation(graph, utilities, capacities, one.parameters["xi"], one.parameters["delta"])
+    simulation = (Simulation if private else PublicSimulation)(
+        graph,
+        utilities,
+        contract["capacities"] if private else np.zeros(contract["features"]),
+        one.parameters["xi"],
+        one.parameters["delta"],
+    )
     assert one.diameter == simulation.diameter
     # Threshold: a residual r anywhere means a message within r / (1 - bound), and an allocation is y less the
-    # mean of the decoded others.
-    amplification = 1 + simulation.weight_sum / (n - 1)
-    threshold = stopping["tolerance"] * scale * (1 - one.bound) / amplification
+    # mean of the decoded others, or the mean of all.
+    threshold = stopping["tolerance"] * scale * (1 - one.bound) / simulation.amplification()
     assert max(r.residual for r in results.values()) <= threshold * (1 + 1e-9)
     first = simulation.rounds_to(threshold)
     # Counters end 2 D rounds after the first round whose messages all come from satisfied agents. Thresholds
@@ -169,6 +216,92 @@ def test_every_mode_keeps_its_promise(mode, tolerance):
 def test_two_goods_reach_the_promised_accuracy():
     graph = ring(6)
     check(graph, thesis(graph, 2, goods=2), rules(capacities=(10.0, -4.0), tolerance=1e-5))
+
+
+def public(features=1, **more):
+    contract = {**rules(**more), "mechanism": "public-goods", "features": features}
+    del contract["capacities"]
+    return contract
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_public_goods_on_a_binary_tree_of_31_reach_the_promised_accuracy(seed):
+    graph = tree(31)
+    check(graph, thesis(graph, seed), public(tolerance=1e-6))
+
+
+@pytest.mark.parametrize("mode", ["tuned", "eta", "proof", "explicit"])
+@pytest.mark.parametrize(
+    "graph", [SMALL, DIRECTED, random_graph(9, 5, directed=True)], ids=["tree", "ring", "directed"]
+)
+def test_public_goods_keep_their_promise_in_every_mode(graph, mode):
+    more = {"xi": 0.9999, "delta": 0.55 * ETA / len(graph)} if mode == "explicit" else {}
+    check(graph, thesis(graph, 4), public(parameters=mode, tolerance=1e-5, **more))
+
+
+def test_two_public_features_reach_the_promised_accuracy():
+    graph = ring(6)
+    check(graph, thesis(graph, 2, goods=2), public(2, tolerance=1e-5))
+
+
+@pytest.mark.parametrize("goods", [2, 3])
+@pytest.mark.parametrize("mechanism", ["private-goods", "public-goods"])
+def test_goods_that_interact_reach_the_promised_accuracy_in_the_block_norm(mechanism, goods):
+    graph = random_graph(9, 5, directed=True)
+    utilities = forms(graph, 2, goods, 0.5, 3.0)
+    contract = rules((10.0, -4.0, 5.0)[:goods], tolerance=1e-5)
+    if mechanism == "public-goods":
+        contract = public(goods, tolerance=1e-5)
+    results = allocated(graph, utilities, contract).results
+    scale = 10.0 / len(graph) if mechanism == "private-goods" else 1.0
+    assert largest_error(results, utilities, contract) <= 1e-5 * scale
+    assert {r.norm for r in results.values()} == {BLOCK_NORM}
+    assert all(r.guaranteed and r.satisfied and r.bound < 1 for r in results.values())
+
+
+def test_public_prices_and_taxes_are_those_of_the_optimum():
+    utilities = thesis(DIRECTED, 5)
+    got = allocated(DIRECTED, utilities, public(tolerance=1e-8)).results
+    x, prices = utilities.public_optimum()
+    for k, i in enumerate(sorted(DIRECTED)):
+        # grad v = p at rest: the price is within delta N times the accuracy of a demand.
+        assert got[i].price[0] == pytest.approx(float(prices[k, 0]), rel=0, abs=1e-5)
+        assert got[i].tax == pytest.approx(float(prices[k, 0] * x[0]), rel=0, abs=1e-4)
+    assert abs(math.fsum(r.tax for r in got.values())) <= 1e-5
+
+
+def rounds_of_the_thesis(seed, name, parameters):
+    """Rounds until |m - m~|_2 <= 1e-3 for 31 agents and c = 0, by the independent simulation."""
+    graph = tree(31) if name == "tree" else erdos_renyi(31, 0.3, seed)
+    utilities, network = thesis(graph, seed), list(routes(graph).values())
+    if parameters == "proof":
+        eps = proof_eps(31, max(proof_halvings(r, ETA) for r in network))
+        delta = proof_delta(31, min(proof_ratio(r, eps) for r in network))
+    else:
+        a = -0.5 / utilities.theta[:, 0]
+        delta = tuned_delta(31, float(a.max()))
+        eps = min(best_eps(r, delta, float(own), float(own)) for r, own in zip(network, a, strict=True))
+    simulation = Simulation(graph, utilities, [0.0], 1 - eps, delta)
+    x, multiplier = utilities.optimum([0.0])
+    y = 30 / 31 * x + delta * multiplier / 31
+    hops = np.array([[max(1, route.distance[r]) for r in route.agents] for route in network], dtype=float)
+    q = (1 - eps) ** hops[:, :, None] * y[None, :, :]
+    for k in range(1, 30_000):
+        simulation.step()
+        off = float(np.square(simulation.y - y).sum() + np.square(simulation.q - q).sum())
+        if off <= 1e-6:
+            return k
+    raise AssertionError("not in 30,000 rounds")
+
+
+def test_median_rounds_of_private_goods_are_those_of_the_spec():
+    proof = {
+        name: sorted(rounds_of_the_thesis(seed, name, "proof") for seed in range(5))
+        for name in ("tree", "er")
+    }
+    assert {name: counts[2] for name, counts in proof.items()} == {"tree": 10269, "er": 3650}
+    tuned = sorted(rounds_of_the_thesis(seed, "tree", "tuned") for seed in range(5))
+    assert tuned[2] <= proof["tree"][2] / 7
 
 
 def test_an_explicit_scale_sets_the_accuracy():

@@ -82,3 +82,14 @@ def test_nobody_is_suspected_while_all_are_waiting():
         "c": {},
         "d": {},
     }
+
+
+def test_a_healed_partition_is_over_within_two_heartbeats_however_long_it_lasted(virtual_network):
+    edges = [("a", "b"), ("b", "c"), ("c", "d")]
+    halves = {"kind": "partition", "at": 1.0, "lasts": 60.0, "groups": [["a", "b"]]}
+    net = virtual_network(edges, lambda part, resume=None: slow(part), faults={"event": [halves]})
+    net.advance(60.9)
+    before = {name: agent.round for name, agent in net.agents.items()}
+    assert net.agents["b"].suspects() == {"c": "down"}
+    net.advance(0.1 + 2 * HEARTBEAT)
+    assert all(agent.round > before[name] for name, agent in net.agents.items())

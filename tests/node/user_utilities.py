@@ -130,6 +130,14 @@ class BrokenPair:
         return self.sigma - x - self.press * self.past(x)
 
 
+class BrokenPairKnown(BrokenPair):
+    """The same, and its demand beyond the edge in closed form."""
+
+    def demand(self, price, ridge):
+        total = (2 * self.sigma - price.sum() + 4 * self.press * self.edge) / (1 + 2 * self.press)
+        return self.sigma - price - self.press * (total - 2 * self.edge)
+
+
 class FalselySeparable(Coupled):
     separable = True
 

@@ -24,6 +24,6 @@ def oldest(part, resume=None):
     return Oldest(*best)
 
 
-def is_pair(body):
+def is_pair(body, src):
     """Whether a neighbour's words can be read."""
     return type(body) is tuple and len(body) == 2 and type(body[0]) is int and type(body[1]) is str

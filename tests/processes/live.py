@@ -48,9 +48,10 @@ class Spy:
                 super().__init__(*args)
                 spy.hosts.append(self)
 
-            def send(self, host: int, message: dict[str, Any]) -> None:
-                spy.starts[host] = message
-                super().send(host, message)
+            def send(self, host: int, message: dict[str, Any], **how: Any) -> None:
+                if message["type"] == "start":
+                    spy.starts[host] = message
+                super().send(host, message, **how)
 
         class SpiedBroker(launch.EmbeddedBroker):
             def __init__(self, *args: Any, **options: Any) -> None:
@@ -58,8 +59,8 @@ class Spy:
                 spy.brokers.append(self)
 
         class SpiedScribe(launch.Scribe):
-            def __init__(self, *args: Any) -> None:
-                super().__init__(*args)
+            def __init__(self, *args: Any, **options: Any) -> None:
+                super().__init__(*args, **options)
                 spy.scribes.append(self)
 
         def grants(*args: Any) -> dict[str, Grant]:

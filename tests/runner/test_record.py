@@ -9,7 +9,7 @@ import math
 import os
 import signal
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,15 +37,19 @@ if TYPE_CHECKING:
 def payload(columns=("allocation", "price"), rounds=(3, 4), values=None, last=False, **other) -> bytes:
     n = len(rounds)
     fields = {
-        "version": 1,
+        "version": 2,
         "incarnation": 0,
+        "epoch": 0,
+        "origin": 0,
+        "floor": 0,
+        "first": 0,
+        "last": last,
         "columns": tuple(columns),
         "rounds": np.array(rounds, float),
         "times": 1e9 + np.arange(n, dtype=float),
         "values": np.arange(n * len(columns), dtype=float).reshape(n, len(columns))
         if values is None
         else values,
-        "last": last,
         **other,
     }
     return pack(tuple(fields.values()))
@@ -86,7 +90,11 @@ def test_the_last_batch_may_be_empty():
         (b"\x00" * (1 << 20) + b"\x00", "oversized"),
         (pack(None), "header"),
         (pack((1, 2, 3)), "header"),
-        (payload(version=2), "header"),
+        (payload(version=1), "header"),
+        (payload(epoch=-1), "header"),
+        (payload(origin=2**63), "header"),
+        (payload(first=1.0), "header"),
+        (payload(floor=3, first=2), "header"),
         (payload(incarnation="0"), "header"),
         (payload(last=1), "header"),
         (payload(columns=("a", "a")), "header"),
@@ -141,7 +149,7 @@ def test_parts_follow_the_schema_and_stand_alone(tmp_path: Path):
         table = pq.read_table(path)
         assert table.column_names == list(SCHEMA)
         assert table.num_rows == rows
-        assert pq.read_metadata(path).row_group(0).column(5).compression == "ZSTD"
+        assert pq.read_metadata(path).row_group(0).column(6).compression == "ZSTD"
         assert str(table.schema.field("agent").type).startswith("dictionary")
     assert set(os.listdir(tmp_path / "telemetry")) == {"part-00000.parquet", "part-00001.parquet"}
 
@@ -207,6 +215,21 @@ def test_merge_sorts_drops_repetitions_and_removes_the_parts(tmp_path: Path):
     assert keys == sorted(set(keys))
     assert after.series("allocation")[1][1].tolist() == [10.0, 17.0]
     assert merge(tmp_path) == path
+
+
+def test_a_record_keeps_every_epoch_and_shows_the_last_one(tmp_path: Path):
+    writer = PartWriter(tmp_path, "r1")
+    writer.append(batch("a", [0, 1, 2]))
+    writer.append(replace(batch("a", [0, 1], offset=5.0), epoch=1))
+    writer.append(replace(batch("b", [0, 1]), epoch=1))
+    writer.append(batch("b", [0, 1, 2]))  # of the epoch before, and later
+    writer.flush()
+    for _ in range(2):
+        got = read(tmp_path)
+        assert len(got) == 20
+        rounds, values, _ = got.series("allocation")
+        assert (rounds.tolist(), values.tolist()) == ([0, 1], [[5.0, 0.0], [15.0, 10.0]])
+        merge(tmp_path)
 
 
 def test_records_of_the_same_rows_are_equal_but_for_time(tmp_path: Path):
@@ -291,11 +314,9 @@ def config(directory: Path, agents=("a", "b"), **other) -> Config:
         "directory": str(directory),
         "client": "gmqtt",
         "client_id": "r1-recorder",
-        "host": "127.0.0.1",
-        "port": 1883,
         "user": None,
         "password": None,
-        "tls": False,
+        "place": Address("127.0.0.1", 1883).place(),
         "agents": list(agents),
         **other,
     }
@@ -321,9 +342,14 @@ def test_the_recorder_counts_what_it_refuses_by_kind(tmp_path: Path, monkeypatch
     one.receive("$SYS/whatever", payload())
     one.receive(topics.telemetry("r1", "a"), payload(values=np.full((2, 2), math.inf)))
     monkeypatch.setattr(recorder_module, "HOLD_ROWS", 5)
-    one.receive(topics.telemetry("r1", "a"), payload())
+    one.receive(topics.telemetry("r1", "a"), payload(first=2))
     assert one.rejected == {"undecodable": 1, "foreign": 1, "topic": 3, "not-finite": 1, "overflow": 1}
-    assert (one.rows, writer.rows, sorted(one.missing), calls) == (4, 4, ["a", "b"], [])
+    assert (one.rows, writer.rows, sorted(one.ledger.missing), calls) == (4, 4, ["a", "b"], [])
+    monkeypatch.undo()
+    one.receive(
+        topics.telemetry("r1", "a"), payload(first=2)
+    )  # published again, since nobody acknowledged it
+    assert one.rows == 8
 
 
 class FakeTransport(Transport):
@@ -368,15 +394,16 @@ class Harness:
         self.events.append(dict(event))
         self.happened.set()
 
-    def make(self, client: str, address: Address, client_id: str, on_message: Any, on_lost: Any) -> Transport:
-        self.transport = self.kind(address, client_id, on_message, on_lost)
+    def make(self, client: str, *how: Any) -> Transport:
+        self.transport = self.kind(*how)
         return self.transport
 
-    async def event(self, kind: str) -> dict[str, Any]:
-        while not (found := [event for event in self.events if event["event"] == kind]):
+    async def event(self, kind: str, count: int = 1) -> dict[str, Any]:
+        """The ``count``-th event of a kind, once it has happened."""
+        while len(found := [event for event in self.events if event["event"] == kind]) < count:
             self.happened.clear()
             await self.happened.wait()
-        return found[-1]
+        return found[count - 1]
 
     def start(self) -> asyncio.Task[bool]:
         return asyncio.create_task(record(self.config, self.stdin, self.report, self.make))
@@ -389,18 +416,22 @@ async def test_it_ends_by_itself_when_every_agent_sent_its_last_batch(tmp_path: 
     assert one.transport is not None
     assert one.transport.subscribed == ["r1/+/telemetry"]
     one.transport.deliver("a")
-    one.transport.deliver("a", rounds=(5,), last=True)
+    one.transport.deliver("a", rounds=(5,), first=2, last=True)
     one.transport.on_message("r1/a/telemetry", b"garbage")
     one.transport.deliver("b", columns=(), rounds=(), last=True)
     assert await task
-    assert one.events[-1] == {
-        "event": "closed",
-        "rows": 6,
-        "parts": 1,
-        "rejected": {"undecodable": 1},
-        "complete": True,
-        "missing": [],
-    }
+    assert one.events[-2:] == [
+        {"event": "recorded", "marks": [("a", 0, 0, 4), ("b", 0, 0, 1)]},
+        {
+            "event": "closed",
+            "rows": 6,
+            "parts": 1,
+            "rejected": {"undecodable": 1},
+            "complete": True,
+            "missing": [],
+            "lost": {},
+        },
+    ]
     assert one.transport.closed
     assert read(tmp_path).series("allocation")[0].tolist() == [3, 4, 5]
 
@@ -452,20 +483,54 @@ async def test_it_reports_progress_and_writes_while_it_runs(tmp_path: Path, monk
     assert await task
 
 
-async def test_a_lost_connection_keeps_what_came(tmp_path: Path):
+async def test_a_lost_connection_is_made_again_and_what_was_missed_is_taken_in_then(tmp_path: Path):
+    one = Harness(tmp_path)
+    task = one.start()
+    await one.event("ready")
+    first = one.transport
+    assert first is not None
+    first.deliver("a")
+    assert first.on_lost is not None
+    first.on_lost("closed by the broker")
+    assert (await one.event("away"))["reason"] == "closed by the broker"
+    await one.event("ready", 2)
+    assert one.transport is not first
+    assert one.transport.subscribed == ["r1/+/telemetry"]
+    one.transport.deliver("a", first=4, last=True)  # what came before it was lost with the connection
+    one.transport.deliver("a", first=2)
+    one.transport.deliver("a", first=4, last=True)
+    one.transport.deliver("b", columns=(), rounds=(), last=True)
+    assert await task
+    assert (one.events[-1]["rows"], one.events[-1]["complete"]) == (12, True)
+
+
+async def test_a_receipt_is_given_when_the_rows_are_on_file_and_again_for_what_comes_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(recorder_module, "REPORT_EVERY", 0.01)
+    monkeypatch.setattr(recorder_module, "FLUSH_EVERY", 0.01)
     one = Harness(tmp_path)
     task = one.start()
     await one.event("ready")
     assert one.transport is not None
-    one.transport.deliver("a")
-    assert one.transport.on_lost is not None
-    one.transport.on_lost("closed by the broker")
-    assert not await task
-    assert one.events[-1] == {
-        "event": "failed",
-        "error": "connection to the broker lost: closed by the broker",
-    }
-    assert len(read(tmp_path)) == 4
+    for count in (1, 2):
+        one.transport.deliver("a")
+        assert (await one.event("recorded", count))["marks"] == [("a", 0, 0, 2)]
+        assert len(read(tmp_path)) == 4
+    one.stdin.feed_eof()
+    assert await task
+
+
+async def test_rows_that_will_never_come_make_the_record_incomplete(tmp_path: Path):
+    one = Harness(tmp_path)
+    task = one.start()
+    await one.event("ready")
+    assert one.transport is not None
+    one.transport.deliver("a", floor=7, first=7, last=True)
+    one.transport.deliver("b", columns=(), rounds=(), last=True)
+    assert await task
+    assert (one.events[-1]["complete"], one.events[-1]["missing"]) == (False, [])
+    assert one.events[-1]["lost"] == {"a": 7}
 
 
 async def test_a_broker_that_refuses_is_reported(tmp_path: Path):
@@ -524,8 +589,7 @@ async def recording(directory: Path) -> AsyncIterator[tuple[asyncio.subprocess.P
         told = config(
             directory,
             agents=("a",),
-            host=where.host,
-            port=where.port,
+            place=where.place(),
             user=grant.user,
             password=grant.password,
         )
@@ -564,9 +628,9 @@ async def next_event(process: asyncio.subprocess.Process, kind: str | None = Non
 async def test_a_recorder_process_writes_what_an_agent_publishes_and_ends_with_it(tmp_path: Path):
     async with recording(tmp_path) as (process, agent, _):
         for k in range(50):
-            agent.publish("r1/a/telemetry", payload(rounds=(k,)))
+            agent.publish("r1/a/telemetry", payload(rounds=(k,), first=k))
         agent.publish("r1/a/telemetry", b"garbage")
-        agent.publish("r1/a/telemetry", payload(columns=(), rounds=(), last=True))
+        agent.publish("r1/a/telemetry", payload(columns=(), rounds=(), first=50, last=True))
         closed = await next_event(process, "closed")
         assert (closed["rows"], closed["complete"], closed["rejected"]) == (100, True, {"undecodable": 1})
         assert await process.wait() == 0
@@ -596,12 +660,36 @@ async def test_a_recorder_process_keeps_what_came_before_it_was_ended(tmp_path: 
 
 @pytest.mark.broker
 @pytest.mark.processes
-async def test_a_recorder_process_survives_the_end_of_the_broker_with_its_rows(tmp_path: Path):
+async def test_a_recorder_process_listens_again_when_its_broker_was_killed_and_is_back(tmp_path: Path):
+    async with recording(tmp_path) as (process, agent, broker):
+        agent.publish("r1/a/telemetry", payload())
+        assert (await next_event(process, "recorded"))["marks"] == [["a", 0, 0, 2]]
+        os.kill(broker.pid, signal.SIGKILL)
+        assert "connection" in (await next_event(process, "away"))["reason"]
+        await broker.wait_ended()
+        await broker.restart()
+        assert await next_event(process, "ready") == {"event": "ready"}
+        again = make_transport("gmqtt", agent.address, "r1-a-1", lambda topic, payload: None)
+        await again.open()
+        again.publish("r1/a/telemetry", payload(rounds=(5, 6), first=2, last=True))
+        closed = await next_event(process, "closed")
+        await again.close()
+        assert (closed["rows"], closed["complete"]) == (8, True)
+        assert await process.wait() == 0
+    assert read(tmp_path).series("price")[0].tolist() == [3, 4, 5, 6]
+
+
+@pytest.mark.broker
+@pytest.mark.processes
+async def test_a_recorder_process_without_a_broker_ends_with_its_rows_when_told_to(tmp_path: Path):
     async with recording(tmp_path) as (process, agent, broker):
         agent.publish("r1/a/telemetry", payload())
         await next_event(process, "progress")
         await broker.stop()
-        failed = await next_event(process, "failed")
-        assert "lost" in failed["error"]
-        assert await process.wait() == 1
+        await next_event(process, "away")
+        assert process.stdin is not None
+        process.stdin.write(b'{"event": "stop"}\n')
+        closed = await next_event(process, "closed")
+        assert (closed["rows"], closed["complete"], closed["missing"]) == (4, False, ["a"])
+        assert await process.wait() == 0
     assert len(read(tmp_path)) == 4

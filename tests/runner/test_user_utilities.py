@@ -59,6 +59,14 @@ def test_a_utility_that_breaks_its_word_ends_the_run_with_all_that_was_recorded(
     assert np.isfinite(own).sum() >= 10
 
 
+def test_a_value_that_only_the_judge_asks_for_ends_the_run_with_a_message_too(tmp_path):
+    out = tmp_path / "run"
+    text = r"^the agents are done, but there is no optimum .*: agent a1: \S+Fragile: value\(-4\S*\) is nan"
+    with pytest.raises(RunFailed, match=text):
+        run(write(tmp_path, 'edge = -1.0, press = 0.0, code = "blind"'), virtual=True, out=out)
+    assert len(record.read(out)) > 0
+
+
 def test_what_breaks_its_word_is_found_in_the_same_round_after_a_crash(tmp_path):
     parts = load_scenario(write(tmp_path, "edge = -1.0, press = 4.0")).parts("test")
     said = []

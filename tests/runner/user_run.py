@@ -25,6 +25,8 @@ class Fragile:
         self.sigma, self.edge, self.press, self.code = sigma, edge, press, code
 
     def value(self, x):
+        if self.code == "blind" and (x < self.edge).any():
+            return float("nan")
         below = np.minimum(x - self.edge, 0.0)
         return float(np.sum(self.sigma * x - x**2 / 2 - self.press * below**2 / 2))
 

@@ -11,7 +11,7 @@ from broker.faults import HELD_BACK, Barrier, FaultyLinks, Rates
 from broker.virtual import DEFAULT_DELAY
 from node.agent import GONE, LINGERING
 from node.store import MemoryStore
-from runner.fate import RECORDER, fate_of
+from runner.fate import fate_of
 from runner.virtual import run_virtual
 from runner.world import World
 from tests.network import both_ways, in_lockstep, parts_of
@@ -72,7 +72,6 @@ def test_a_partition_stops_what_passes_between_groups_and_nothing_within():
         True,
     ]
     assert passes("a", "a")  # what an agent hears of itself passes no link
-    assert passes("a", RECORDER)
 
 
 def test_links_may_have_rates_of_their_own():

@@ -13,7 +13,7 @@ import pytest
 from runner import cli
 from runner.simulate import run_seed, simulate, sweep
 from runner.simulation.cases import draw
-from runner.simulation.instances import TOPOLOGIES, WORKLOADS, instance
+from runner.simulation.instances import TOPOLOGIES, WORKLOADS, instance, workloads
 from runner.simulation.report import failure, replay, seeds_of
 from topologies.faults import Amnesia
 
@@ -27,7 +27,7 @@ def test_a_slice_of_seeds_holds():
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_references_keep_their_own_promises(workload):
     for topology in ("small", "small-directed"):
-        for number in range(4):
+        for number in range(4) if workload in workloads(topology) else ():
             reference = instance(topology, workload, number).reference()
             assert reference.broken == [], (topology, number)
             assert set(reference.results) == set(instance(topology, workload, number).parts)

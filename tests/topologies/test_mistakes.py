@@ -107,7 +107,7 @@ def test_a_mistake_in_the_file_is_named(
 
 
 OVERRIDES = {
-    "topology.agents=2": ("topology.agents: got 2 (from --set topology.agents)", "3 to 65536"),
+    "topology.agents=2": ("topology.agents: got 2 (from --set topology.agents)", "3 to 262144"),
     'topology.agents="31"': ('topology.agents: got "31"', "a number of agents"),
     "topology.agents=31.0": ("topology.agents: got 31.0", "a number of agents"),
     "topology.generator=binry-tree": ('topology.generator: got "binry-tree"', "did you mean binary-tree?"),
@@ -184,7 +184,18 @@ OVERRIDES = {
         "mechanism.delta: got nan",
         "a finite number > 0",
     ),
-    "learning.dynamics=fictitious": ('learning.dynamics: got "fictitious"', '"cournot"'),
+    "learning.dynamics=rumour": ('learning.dynamics: got "rumour"', '"cournot"'),
+    "learning.dynamics=my.module:": ('learning.dynamics: got "my.module:"', '"module:Class"'),
+    "learning.dynamics=k-period": ("learning.k: missing", "a whole number >= 1"),
+    'learning={dynamics="k-period", k=0}': ("learning.k: got 0", "a whole number >= 1"),
+    'learning={dynamics="k-period", k=2.0}': ("learning.k: got 2.0", "a whole number >= 1"),
+    "learning.k=3": ("learning.k: got 3", 'learning.dynamics = "cournot"'),
+    "mechanism.unguaranteed=1": ("mechanism.unguaranteed: got 1", "true or false"),
+    "mechanism.name=public-goods": (
+        'mechanism.name: got "public-goods"',
+        '"private-goods", because environment.kind = "private-goods"',
+    ),
+    "mechanism.name=lottery": ('mechanism.name: got "lottery"', "one of private-goods, public-goods"),
     "synchrony.mode=free": ('synchrony.mode: got "free"', '"rounds"'),
     "stopping.tolerance=1": ("stopping.tolerance: got 1", "a number in (0, 1)"),
     "stopping.scale=0": ("stopping.scale: got 0", "a finite number > 0"),

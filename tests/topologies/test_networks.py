@@ -200,6 +200,18 @@ MISTAKES = {
         '[stopping]\nrule = "windows"\n[mechanism]',
         'stopping.rule: got "windows"',
     ),
+    "free-running agents": (
+        SMALL,
+        "[mechanism]",
+        '[synchrony]\nmode = "free"\n[mechanism]',
+        'synchrony.mode: got "free"',
+    ),
+    "a section of other utilities": (
+        SMALL,
+        "[mechanism]",
+        "[utilities]\ntheta = -2.0\n[mechanism]",
+        "utilities: given",
+    ),
     "groups with unicast": (
         SMALL,
         "[environment.links.one]",

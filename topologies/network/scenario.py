@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from node.protocols.network.facts import contract_of
 from topologies.errors import Invalid, Problem, shown
+from topologies.families import QuadraticFamily
 from topologies.graphs import build_graph
 from topologies.network import building
 from topologies.network.sections import FromLinks, NetworkEnvironment, NetworkMechanism
@@ -134,6 +135,18 @@ def _sections(spec: Scenario) -> tuple[NetworkEnvironment, NetworkMechanism]:
                 f"got {shown(spec.stopping.rule)}",
                 '"proof" (the accuracy is proved), or "observed" (it seems to be there)',
             )
+        )
+    if spec.synchrony.mode != "rounds":
+        raise Invalid(
+            Problem(
+                "synchrony.mode",
+                f"got {shown(spec.synchrony.mode)}",
+                '"rounds": with stale sums momentum does not converge, and capacities may be exceeded',
+            )
+        )
+    if spec.utilities != QuadraticFamily():
+        raise Invalid(
+            Problem("utilities", "given", "no such section; environment.valuations takes its place")
         )
     if environment.groups and mechanism.name == "unicast":
         raise Invalid(Problem("environment.groups", "given", "no such table with unicast"))

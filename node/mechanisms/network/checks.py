@@ -139,9 +139,9 @@ def deviations(
         for n in range(tries):
             width = 3.0 if n % 2 else 0.02
             said = {name: own[name][i] for name in c.channels}
-            y = max(c.lowest, next(iter(said.values()))[0] * 10.0 ** rng.uniform(-width, width))
+            y = max(c.lowest, next(iter(said.values()))[0] * 10.0 ** float(rng.uniform(-width, width)))
             tried = {
-                name: (y, *(q * 10.0 ** rng.uniform(-width, width) for q in quote[1:]))
+                name: (y, *(q * 10.0 ** float(rng.uniform(-width, width)) for q in quote[1:]))
                 for name, quote in said.items()
             }
             gains[i] = max(gains[i], strategic.payoff(c, own, rest, tried) - now)

@@ -1,0 +1,141 @@
+"""Before a run: what its agents will agree on, and whether that guarantees anything.
+
+The runner knows the whole scenario, so it can tell what the agents will find out by messages, and refuse a
+run that they would refuse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from node import lockstep
+from node.consensus.survey import survey
+from node.mechanisms.contraction import BLOCK_NORM, NoGuarantee
+from node.mechanisms.summary import weights
+from node.protocols.parameters import foreseen
+from node.protocols.scalable import contribution_of
+from node.utilities import build
+from runner.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from node.protocols.parameters import Certificate
+    from topologies import LoadedScenario
+
+MECHANISMS = ("private-goods", "public-goods")
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is known of a run before it starts.
+
+    Attributes:
+        certificate: what the agents will agree on, bit for bit.
+        spectral_radius: of the whole Jacobian, if there is no guarantee and it can be computed.
+    """
+
+    certificate: Certificate
+    spectral_radius: float | None
+
+    def warning(self) -> str | None:
+        """What the user has to know, in one line; None if the run is guaranteed to converge."""
+        certificate = self.certificate
+        if certificate.guaranteed:
+            return None
+        text = (
+            f"no guarantee: at xi = {certificate.xi!r}, delta = {certificate.delta!r} the contraction bound "
+            f"is {certificate.bound:.9g} in the {certificate.norm}; expected below 1"
+        )
+        radius = self.spectral_radius
+        if radius is not None:
+            text += f". The spectral radius of the whole Jacobian is {radius:.9g}, which is no norm bound: "
+            text += (
+                "best response to the last round converges in the end, at about that factor a round"
+                if radius < 1
+                else "play diverges"
+            )
+        elif certificate.norm == BLOCK_NORM:
+            text += ". The spectral radius is known for quadratic utilities and moderate sizes only"
+        return text
+
+
+def outlook(loaded: LoadedScenario) -> Outlook | None:
+    """What the agents of a scenario will agree on; None for mechanisms of other kinds.
+
+    Raises:
+        NoGuarantee: if the agents would refuse to play.
+        ValueError: if some parameter cannot be.
+    """
+    rules = loaded.contract()
+    if rules["mechanism"] not in MECHANISMS:
+        return None
+    hears = {i: tuple(sorted(loaded.graph.successors(i))) for i in loaded.agents}
+    routes = lockstep.run({i: survey(i) for i in loaded.agents}, hears).results
+    utilities = {i: build(loaded.utilities[i]) for i in loaded.agents}
+    certificate = foreseen(
+        [(routes[i], utilities[i]) for i in loaded.agents], {**rules, "unguaranteed": True}
+    )
+    radius = None
+    if not certificate.guaranteed:
+        from runner.spectrum import spectral_radius
+
+        radius = spectral_radius(rules["mechanism"], routes, utilities, certificate.xi, certificate.delta)
+    return Outlook(certificate, radius)
+
+
+def require(loaded: LoadedScenario, warn: Callable[[str], None]) -> float | None:
+    """Refuse a run without a guarantee that is not meant to have none.
+
+    Args:
+        loaded: the whole scenario.
+        warn: called with what there is to know of a run that is not guaranteed to converge and that the user
+            wants all the same.
+    Returns:
+        The spectral radius of the whole Jacobian, if there is no guarantee and it can be computed.
+    Raises:
+        UserError: if the agents would refuse to play, or could not.
+    """
+    rules = loaded.contract()
+    if rules["mechanism"] == "summary":
+        _require_of_summary(loaded, warn)
+        return None
+    if rules["mechanism"] not in MECHANISMS or _always_guaranteed(loaded):
+        return None
+    try:
+        seen = outlook(loaded)
+    except (ValueError, NoGuarantee) as error:
+        raise UserError(f"{loaded.path}: mechanism: {error}") from None
+    if seen is None or (text := seen.warning()) is None:
+        return None
+    if not rules.get("unguaranteed"):
+        raise UserError(f"{loaded.path}: mechanism: {text}; to play all the same: --unguaranteed")
+    warn(text)
+    return seen.spectral_radius
+
+
+def _always_guaranteed(loaded: LoadedScenario) -> bool:
+    """Whether nothing has to be computed to know: these choices of parameters contract on every graph."""
+    rules = loaded.contract()
+    separable = all(build(utility).separable for utility in loaded.utilities.values())
+    return separable and rules["parameters"] in ("tuned", "eta")
+
+
+def _require_of_summary(loaded: LoadedScenario, warn: Callable[[str], None]) -> None:
+    """``require`` for summary contracts, whose certificate depends on the utilities and not on the graph."""
+    rules = loaded.contract()
+    try:
+        everybody = [contribution_of(build(loaded.utilities[i]), rules) for i in loaded.agents]
+        agreed = weights.foreseen(everybody, rules, "features" in rules)
+    except ValueError as error:
+        raise UserError(f"{loaded.path}: mechanism: {error}") from None
+    if agreed.limit < 1.0:
+        return
+    text = (
+        f"no guarantee: variant {rules['variant']!r} at delta = {agreed.delta.tolist()} has the certificate "
+        f"L = {agreed.limit:.9g}; expected below 1"
+    )
+    if not rules.get("unguaranteed"):
+        raise UserError(f"{loaded.path}: mechanism: {text}; to play all the same: --unguaranteed")
+    warn(text)
