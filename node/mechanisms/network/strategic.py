@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from node.part import AgentId
 
 # Demands tried: multiples of the present one and of the largest useful one, and between the best of these.
-SCAN = np.concatenate(
-    [np.logspace(-4.0, 4.0, 49), 1.0 + np.logspace(-6.0, -1.0, 6), 1.0 - np.logspace(-6.0, -1.0, 6)]
+SCAN: tuple[float, ...] = (
+    *np.logspace(-4.0, 4.0, 49).tolist(),
+    *(1.0 + np.logspace(-6.0, -1.0, 6)).tolist(),
+    *(1.0 - np.logspace(-6.0, -1.0, 6)).tolist(),
 )
 GOLDEN = 0.5 * (math.sqrt(5.0) - 1.0)
 REFINEMENTS = 40
