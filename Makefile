@@ -32,7 +32,7 @@ bench: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "vicinal needs Python 3.11 or newer on PATH" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[plot,fast,test,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[plot,compose,fast,test,dev]'
 	@touch $@
 
 clean:

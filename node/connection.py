@@ -49,6 +49,11 @@ class Connection:
         self._on_message, self._make_transport = on_message, make
         self._transport: Transport | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether what is published now reaches the broker, unless the connection breaks."""
+        return self._transport is not None
+
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Hand a message to the connection; without one it is lost, as messages may be."""
         if self._transport is not None:

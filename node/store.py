@@ -26,8 +26,12 @@ _HEAD = struct.Struct("<II")  # length, crc32
 ENTRY_LIMIT = 1 << 28
 
 
-class StoreMismatch(Exception):
-    """What is stored belongs to another run, agent, version or to other rules."""
+class StoreMismatch(OSError):
+    """What is stored belongs to another run, agent, version or to other rules.
+
+    To an agent that is one more way in which its store cannot be used: it says so and goes on without, and
+    what is not its own stays as it is.
+    """
 
 
 @dataclass(slots=True)
@@ -39,16 +43,19 @@ class Saved:
         round: the round in which the snapshot's words are said; the log starts there.
         snapshot: packed, for ``protocol(resume=...)``; None: a fresh start, in round 0.
         previous: the packed words of the round before, or None.
-        log: the payloads heard in each round since, one tuple a round.
-        telemetry: what had been measured and may not be recorded yet (``Telemetry.state``), or None.
+        telemetry: what was measured until then and may not be on file yet (``Telemetry.state``), or None.
+        newest: free mode: the newest payload of each neighbour heard by then.
+        log: the payloads heard in each round since, one tuple a round; in free mode those that had become
+            newest at each tick since.
     """
 
     epoch: int = 0
     round: int = 0
     snapshot: bytes | None = None
     previous: bytes | None = None
-    log: list[tuple[bytes, ...]] = field(default_factory=list)
     telemetry: bytes | None = None
+    newest: tuple[bytes, ...] = ()
+    log: list[tuple[bytes, ...]] = field(default_factory=list)
 
 
 class Store(Protocol):
@@ -113,7 +120,7 @@ class DiskStore:
         """See ``Store``.
 
         Raises:
-            StoreMismatch: if the files are another run's, agent's or version's, naming both.
+            StoreMismatch: if the files are another run's, agent's or version's, naming both; an OSError.
         """
         life = self._read("life")
         incarnation = life[0] if life is not None and type(life[0]) is int else -1
@@ -130,7 +137,8 @@ class DiskStore:
     def reset(self, saved: Saved) -> None:
         """See ``Store``. A crash at any instant leaves the old state or the new one."""
         # The log names the snapshot it continues: an old log beside a new snapshot is known for what it is.
-        self._write("snapshot", (saved.epoch, saved.round, saved.snapshot, saved.previous, saved.telemetry))
+        content = (saved.epoch, saved.round, saved.snapshot, saved.previous, saved.telemetry, saved.newest)
+        self._write("snapshot", content)
         self._open_log(saved, fresh=True)
 
     def append(self, heard: Sequence[bytes]) -> None:
@@ -158,8 +166,9 @@ class DiskStore:
                 (bytes() | None) as snapshot,
                 (bytes() | None) as previous,
                 (bytes() | None) as telemetry,
-            ):
-                return Saved(epoch, round_, snapshot, previous, telemetry=telemetry)
+                tuple() as newest,
+            ) if all(type(payload) is bytes for payload in newest):
+                return Saved(epoch, round_, snapshot, previous, telemetry, newest)
             case _:
                 return None
 
@@ -176,7 +185,7 @@ class DiskStore:
         if version != VERSION or identity != self.identity:
             raise StoreMismatch(
                 f"{self.directory / name} holds version {version!r} of {identity!r}, "
-                f"expected version {VERSION} of {self.identity!r}"
+                f"expected version {VERSION} of {self.identity!r}; it is refused and left as it is"
             )
         return content if type(content) is tuple else None
 

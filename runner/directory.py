@@ -44,7 +44,18 @@ def create(out: Path | None, run: str) -> Path:
 
 
 def describe(directory: Path, loaded: LoadedScenario, run: str, settings: dict[str, Any]) -> None:
-    """Write what was asked for beside what will be measured."""
+    """Write what was asked for beside what will be measured.
+
+    Raises:
+        UserError: if it cannot be written, naming the directory and the cause.
+    """
+    try:
+        _describe(directory, loaded, run, settings)
+    except OSError as error:
+        raise UserError(f"run directory {directory} cannot be written: {error.strerror or error}") from None
+
+
+def _describe(directory: Path, loaded: LoadedScenario, run: str, settings: dict[str, Any]) -> None:
     text = loaded.text
     if loaded.spec.broker.url is not None and (password := urlsplit(loaded.spec.broker.url).password):
         text = text.replace(f":{password}@", ":***@")  # records are shared, passwords are not

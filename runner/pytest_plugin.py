@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def virtual_network() -> Callable[..., Network]:
-    """``virtual_network(edges, protocol, seed=0, faults=None, *, directed, contract, private, durable)``.
+    """``virtual_network(edges, protocol, seed=0, faults=None, *, directed, contract, private, durable,
+    synchrony, tick)``.
 
     Returns a ``Network``; nothing of it outlives the test.
     """
@@ -39,10 +40,11 @@ def virtual_network() -> Callable[..., Network]:
         contract: Mapping[str, Any] | None = None,
         private: Mapping[str, Mapping[str, Any]] | None = None,
         durable: bool = True,
+        **how: Any,
     ) -> Network:
         from runner.testing import Network, parts_of
 
-        parts = parts_of(edges, directed=directed, contract=contract, private=private)
+        parts = parts_of(edges, directed=directed, contract=contract, private=private, **how)
         return Network(parts, protocol, seed, faults, durable=durable)
 
     return make
@@ -62,7 +64,8 @@ def embedded_broker() -> Callable[..., EmbeddedBroker]:
 
 @pytest.fixture
 def process_network() -> Callable[..., Awaitable[dict[str, dict[str, Any]]]]:
-    """``await process_network(edges, "module:function", contract=..., private=..., hosts=None)``.
+    """``await process_network(edges, "module:function", contract=..., private=..., hosts=None,
+    synchrony="rounds", tick=...)``.
 
     Returns agent -> its account, its protocol's result under ``"result"``. All processes have ended then.
     """
@@ -76,10 +79,11 @@ def process_network() -> Callable[..., Awaitable[dict[str, dict[str, Any]]]]:
         private: Mapping[str, Mapping[str, Any]] | None = None,
         hosts: int | None = None,
         overrides: Sequence[str] = (),
+        **how: Any,
     ) -> dict[str, dict[str, Any]]:
         from runner.testing import parts_of, run_in_processes
 
-        parts = parts_of(edges, directed=directed, contract=contract, private=private)
+        parts = parts_of(edges, directed=directed, contract=contract, private=private, **how)
         return await run_in_processes(parts, protocol, hosts=hosts, overrides=overrides)
 
     return play

@@ -11,15 +11,15 @@ from node.host import counts, describe, progress
 from node.protocols.registry import protocol_of
 from node.store import MemoryStore
 from runner.errors import Interrupted, RunFailed
-from runner.fate import fate_of
+from runner.fate import fate_of, slowed
 from runner.ledger import Ledger
 from runner.lives import Lives
-from runner.record import PartWriter, decode_batch
+from runner.record import PartWriter, RecordError, decode_batch
 from runner.world import BEAT, World
-from topologies.faults import schedule
+from topologies.faults import schedule, standstill
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from node.agent import Agent
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 # Virtual seconds between two looks at what was measured.
 TELEMETRY_EVERY = 1.0
+# Free-running agents tick for ever, so a run in which somebody is away for good would never come to an end:
+# after so many virtual seconds on top of what the faults may take it is given up.
+STALL_TIMEOUT = 60.0
 
 
 def run_virtual(
@@ -43,6 +46,7 @@ def run_virtual(
     durable: bool = True,
     protocol: ProtocolOf = protocol_of,
     stopped: Callable[[], bool] = lambda: False,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> tuple[dict[str, dict[str, Any]], float]:
     """Let the agents of a scenario play over a seeded virtual network.
 
@@ -57,6 +61,7 @@ def run_virtual(
         durable: whether agents that crash remember; those with amnesia never do.
         protocol: what every agent plays.
         stopped: asked every virtual second whether to give up.
+        warn: called with what the user should know and the run survives.
     Returns:
         What every agent reports of itself, counters over all its lives, and the virtual seconds it took.
     Raises:
@@ -64,7 +69,6 @@ def run_virtual(
         Interrupted: if ``stopped()``.
     """
     run = next(iter(parts.values())).run
-    writer = PartWriter(directory, run) if directory is not None else None
     edges = [(i, j) for i, part in parts.items() for j in part.hears]
     events = schedule(faults, tuple(parts), edges, seed) if faults is not None else []
     lives = Lives()
@@ -73,39 +77,29 @@ def run_virtual(
         lives.heard(agent.id, counts(agent))
         lives.restarted(agent.id)
 
+    free = any(part.free for part in parts.values())
     world = World(
-        parts,
+        slowed(parts, faults) if faults is not None else parts,
         protocol,
         seed,
-        fate=fate_of(faults, events) if fate is None and faults is not None else fate,
+        fate=fate_of(faults, events, free=free) if fate is None and faults is not None else fate,
         store=(lambda name: MemoryStore()) if durable and events else None,
         killed=killed,
     )
     network = world.network
+    record = _Record(directory, run, parts, warn)
 
-    ledger = Ledger(parts)
-
-    def record(*, last: bool) -> None:
-        # Straight from the agents: the recorder is no part of the network that is simulated.
-        for name, agent in world.agents.items():
-            if writer is None:
-                agent.telemetry.discard()
-                continue
-            for payload in agent.telemetry.take(network.now, last=last):
-                try:
-                    batch = ledger.accept(decode_batch(payload, name))
-                except Malformed as error:
-                    raise AssertionError(f"our own telemetry is malformed: {error}") from error
-                if batch is not None:
-                    writer.append(batch)
-        for name, epoch, origin, rows in ledger.receipts():
-            if name in world.lives:
-                world.lives[name].agent.telemetry.recorded((epoch, origin), rows)
+    all_there = [0.0]  # when nobody was last thought away
+    patience = STALL_TIMEOUT + standstill(events)
 
     def report() -> None:
         if stopped():
             raise Interrupted("stopped")
-        record(last=False)
+        if not free or not any(agent.suspects() for agent in world.agents.values()):
+            all_there[0] = network.now
+        elif network.now - all_there[0] > patience:
+            raise RunFailed(f"no progress for {patience:g} virtual s: {world.waiting()}")
+        record.take(world.agents, network.now)
         if watch is not None:
             for name, agent in world.agents.items():
                 watch(name, progress(agent))
@@ -115,17 +109,61 @@ def run_virtual(
         world.start(events)
         network.call_later(TELEMETRY_EVERY + BEAT / 2, report)
         world.run(limit)
-        record(last=True)
-    except AgentError as error:
-        record(last=True)  # what was measured until then is not lost
-        raise RunFailed(str(error)) from error
-    except Stalled as error:
+    except (AgentError, Stalled) as error:
         raise RunFailed(str(error)) from error
     finally:
-        if writer is not None:
-            writer.flush()
+        # Whatever ended it, what was measured until then is not lost.
+        record.take(world.agents, network.now, last=True)
+        record.close()
     reports = {}
     for name, agent in world.agents.items():
         lives.heard(name, counts(agent))
         reports[name] = {**describe(agent), **lives.total(name)}
     return reports, network.now
+
+
+class _Record:
+    """Takes in what agents measured, straight from them: the recorder is no part of the simulated network.
+
+    Args:
+        directory: where to; None records nothing.
+        run: the run's id.
+        agents: whose measurements.
+        warn: called with a text if the record cannot be written; the run goes on without.
+    """
+
+    def __init__(
+        self, directory: Path | None, run: str, agents: Iterable[str], warn: Callable[[str], None]
+    ) -> None:
+        self._writer = PartWriter(directory, run) if directory is not None else None
+        self._ledger, self._warn = Ledger(agents), warn
+
+    def take(self, agents: Mapping[str, Agent], now: float, *, last: bool = False) -> None:
+        """Take in what is new."""
+        try:
+            for name, agent in agents.items():
+                if self._writer is None:
+                    agent.telemetry.discard()
+                    continue
+                for payload in agent.telemetry.take(now, last=last):
+                    if (batch := self._ledger.accept(decode_batch(payload, name))) is not None:
+                        self._writer.append(batch)
+            for name, epoch, origin, rows in self._ledger.receipts():
+                if name in agents:
+                    agents[name].telemetry.recorded((epoch, origin), rows)
+        except Malformed as error:
+            raise AssertionError(f"our own telemetry is malformed: {error}") from error
+        except RecordError as error:
+            self._lost(error)
+
+    def close(self) -> None:
+        """Write what is left."""
+        try:
+            if self._writer is not None:
+                self._writer.flush()
+        except RecordError as error:
+            self._lost(error)
+
+    def _lost(self, error: RecordError) -> None:
+        self._writer = None
+        self._warn(f"the record is incomplete: {error}; the run goes on unrecorded")

@@ -19,8 +19,10 @@ from node.switchboard import Switchboard
 Make = Callable[[Part], Protocol]
 
 
-def parts_of(edges: Sequence[tuple[str, str]], contract: Mapping[str, Any] | None = None) -> dict[str, Part]:
-    """Parts for a directed graph; (i, j) means that i listens to j."""
+def parts_of(
+    edges: Sequence[tuple[str, str]], contract: Mapping[str, Any] | None = None, tick: float | None = None
+) -> dict[str, Part]:
+    """Parts for a directed graph; (i, j) means that i listens to j. With a tick agents run freely."""
     agents = sorted({end for edge in edges for end in edge})
     return {
         i: Part(
@@ -30,6 +32,7 @@ def parts_of(edges: Sequence[tuple[str, str]], contract: Mapping[str, Any] | Non
             heard_by=tuple(sorted(a for a, b in edges if b == i)),
             utility={},
             contract=contract or {},
+            tick=tick,
         )
         for i in agents
     }
@@ -78,7 +81,9 @@ class Net:
         def beat() -> None:
             if client.connected:
                 agent.tick(self.network.now)
-                self.network.call_later(0.05, beat)
+                # What runs freely ticks at its own time.
+                due = agent.deadline - self.network.now if part.free else 0.05
+                self.network.call_later(max(due, 0.001), beat)
 
         beat()
         return agent

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import networkx as nx
 import numpy as np
 
 from node.consensus.robustness import find_cut
+from node.protocols.consensus import FREE
 from topologies.errors import Invalid, Problem, listed, shown
 from topologies.families import QuadraticFamily
 from topologies.model import ConsensusEnvironment, ConsensusMechanism
@@ -15,13 +17,13 @@ from topologies.values import Uniform
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import networkx as nx
-
     from topologies.model import Scenario
 
 AVERAGES = ("ratio", "metropolis", "flow", "trimmed")
 # What sums up along links in both directions, and is wrong where they have one.
 UNDIRECTED = ("ratio", "metropolis", "flow", "tree", "set")
+# Agents for whom a given diameter is held against the graph before a run: a second. More find out themselves.
+MOST_MEASURED = 2000
 
 
 def check_rules(spec: Scenario) -> None:
@@ -60,6 +62,15 @@ def check_rules(spec: Scenario) -> None:
                 "no such key; the tolerance of consensus is absolute",
             )
         )
+    if spec.synchrony.mode == "free" and mechanism.primitive not in FREE:
+        raise Invalid(
+            Problem(
+                "synchrony.mode",
+                'got "free"',
+                f'"rounds", because mechanism.primitive = {shown(mechanism.primitive)}; '
+                f"free mode has {', '.join(FREE)}",
+            )
+        )
     if mechanism.primitive == "trimmed" and spec.stopping.max_rounds is None:
         raise Invalid(
             Problem(
@@ -84,8 +95,8 @@ def check_graph(spec: Scenario, graph: nx.DiGraph, directed: bool) -> None:
     """Whether the primitive is right on this graph.
 
     Raises:
-        Invalid: for directed edges where both directions are needed, and for a graph that cannot bear the
-            liars it is to bear, with the cut that shows it.
+        Invalid: for directed edges where both directions are needed, for a graph that cannot bear the liars
+            it is to bear, with the cut that shows it, and for a diameter that is less than the graph's.
     """
     mechanism = spec.mechanism
     assert isinstance(mechanism, ConsensusMechanism)
@@ -97,6 +108,16 @@ def check_graph(spec: Scenario, graph: nx.DiGraph, directed: bool) -> None:
                 f"an undirected graph; {mechanism.primitive} talks both ways on every edge",
             )
         )
+    if mechanism.diameter is not None and len(graph) <= MOST_MEASURED:
+        diameter = nx.diameter(graph)
+        if mechanism.diameter < diameter:
+            raise Invalid(
+                Problem(
+                    "mechanism.diameter",
+                    f"got {mechanism.diameter}",
+                    f"at least the diameter of the graph, which is {diameter}",
+                )
+            )
     if mechanism.primitive == "trimmed" and mechanism.f:
         need = 2 * mechanism.f + 1
         cut, _ = find_cut({agent: sorted(graph.successors(agent)) for agent in graph}, need)
@@ -147,15 +168,15 @@ def draw_values(
 
 
 def contract(spec: Scenario) -> dict[str, Any]:
-    """The public rules of a consensus run; ``rho``, ``f`` and ``max_rounds`` only where they are given."""
+    """The public rules of a consensus run; ``rho``, ``f``, ``diameter``, ``max_rounds`` only where given."""
     mechanism, stopping = spec.mechanism, spec.stopping
     assert isinstance(mechanism, ConsensusMechanism)
-    extra = {key: value for key in ("rho", "f") if (value := getattr(mechanism, key)) is not None}
+    optional = ("rho", "f", "diameter")
+    extra = {key: value for key in optional if (value := getattr(mechanism, key)) is not None}
     limit = {"max_rounds": stopping.max_rounds} if stopping.max_rounds is not None else {}
     return {
         "mechanism": "consensus",
         "primitive": mechanism.primitive,
         **extra,
-        "mode": spec.synchrony.mode,
         "stopping": {"rule": stopping.rule, "tolerance": stopping.tolerance, **limit},
     }

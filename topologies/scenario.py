@@ -22,6 +22,7 @@ from topologies.model import (
     ConsensusEnvironment,
     ConsensusMechanism,
     PublicEnvironment,
+    Record,
     Scenario,
     SummaryMechanism,
 )
@@ -130,12 +131,13 @@ class LoadedScenario:
             "mechanism": spec.mechanism.name,
             **shared,
             "parameters": spec.mechanism.parameters,
+            **({"unguaranteed": True} if spec.mechanism.unguaranteed else {}),
             **(explicit if spec.mechanism.parameters == "explicit" else {}),
         }
 
     def parts(self, run: str) -> dict[str, Part]:
         """What each agent is told in run ``run``: its own utility, its own neighbours, the public rules."""
-        rules = self.contract()
+        rules, recorded = self.contract(), self.recorded
         return {
             agent: Part(
                 agent=agent,
@@ -144,10 +146,21 @@ class LoadedScenario:
                 heard_by=tuple(sorted(self.graph.predecessors(agent))),
                 utility=dict(self.utilities[agent]),
                 contract=rules,
-                record_every=self.spec.record.every,
+                record_every=self.spec.record.every if agent in recorded else 0,
+                tick=self.spec.synchrony.period,
             )
             for agent in self.agents
         }
+
+    @property
+    def recorded(self) -> frozenset[str]:
+        """The agents whose measurements are kept: all, or ``record.agents`` of them, spread over the ids."""
+        agents, most = self.agents, self.spec.record.agents
+        if not self.spec.record.every:
+            return frozenset()
+        if len(agents) <= most:
+            return frozenset(agents)
+        return frozenset(agents[k * len(agents) // most] for k in range(most))
 
     def resolved(self) -> dict[str, Any]:
         """The scenario after defaults and draws: explicit graph, explicit utilities; JSON-able.
@@ -159,6 +172,8 @@ class LoadedScenario:
         drawn = {"environment"} if isinstance(spec.environment, ConsensusEnvironment) else set()
         plain = spec.model_dump(mode="json", exclude_none=True, exclude={"topology", "utilities", *drawn})
         edges = [[a, b] for a, b in self.graph.edges if self.directed or a < b]
+        if spec.record.agents == Record().agents:
+            del plain["record"]["agents"]  # runs recorded before there was such a key keep their hash
         if not plain["mechanism"].get("unguaranteed"):
             # Runs recorded before there was such a key keep their hash.
             plain["mechanism"].pop("unguaranteed", None)
@@ -267,6 +282,14 @@ def _check(spec: Scenario) -> None:
                 "mechanism.name",
                 f"got {shown(spec.mechanism.name)}",
                 f'"{spec.environment.kind}", because environment.kind = "{spec.environment.kind}"',
+            )
+        )
+    if spec.synchrony.mode == "free" and spec.learning.dynamics != "cournot":
+        raise Invalid(
+            Problem(
+                "learning.dynamics",
+                f"got {shown(spec.learning.dynamics)}",
+                '"cournot", because synchrony.mode = "free": averages over ticks hang on who ticks how fast',
             )
         )
     if spec.stopping.rule != "counters":

@@ -27,3 +27,15 @@ def raises_at_once(part: Part, resume: Any = None) -> Generator[Say, Heard, Any]
     """Every agent fails before it says anything."""
     raise LookupError(f"{part.agent} lost its notes")
     yield Say()
+
+
+def little_room(part: Part, resume: Any = None) -> Generator[Say, Heard, Any]:
+    """What the rules say, with files of at most ``room`` bytes for two of the agents."""
+    from node.protocols.registry import protocol_of
+
+    if part.agent in ("a01", "a04"):
+        import resource
+
+        room = part.contract["room"]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+    return protocol_of(part, resume)

@@ -1,0 +1,111 @@
+"""Stores that cannot be used: the user is told, and the run goes on to the same result."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+import tests
+from benchmarks.jobs import events
+from node.store import DiskStore, Saved
+from runner import UserError, launch, run_async
+from runner.virtual import run_virtual
+from tests.processes.live import Live, outcome
+from topologies import load_scenario
+
+PLAIN = ("record.every=0",)
+BACK = ("recovery.restart=true", "recovery.durable=snapshot")
+SLOWLY = "faults.delay=[0.01,0.02]"
+
+
+async def test_store_of_another_run_is_refused_by_name_and_left_as_it_is(spy, tmp_path, monkeypatch):
+    made: dict[str, Path] = {}
+    before: dict[str, bytes] = {}
+
+    def contents() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in made["a03"].iterdir()}
+
+    def stores(*how: Any) -> dict[str, Path]:
+        made.update(real(*how))
+        foreign = DiskStore(made["a03"], "another run/a03", sync=False)
+        foreign.begin(4)
+        foreign.reset(Saved(0, 9, b"snapshot"))
+        foreign.close()
+        before.update(contents())
+        return made
+
+    real = launch._stores
+    monkeypatch.setattr(launch, "_stores", stores)
+    kill = events({"kind": "crash", "at": 1.0, "agents": ["a03"], "down": 0.1})
+    async with Live("ring-12", *PLAIN, *BACK, SLOWLY, kill, out=tmp_path / "run") as live:
+        await live.until(lambda: any("another run" in text for text in live.warnings), "the warning")
+        await live.until(lambda: any("killed by signal" in text for text in live.warnings), "the kill")
+        assert contents() == before
+        result = await live.result()
+    expected = await run_async("ring-12", overrides=PLAIN, virtual=True, plot=False, out=tmp_path / "calm")
+    assert outcome(result) == outcome(expected)
+    (text,) = [text for text in live.warnings if "a03" in text and "killed by signal" not in text]
+    assert text.startswith("agent a03 is no longer durable: ")
+    assert "holds version 2 of 'another run/a03', expected version 2 of" in text
+
+
+@pytest.mark.parametrize("room", [0, 4000], ids=["read-only", "full"])
+async def test_agents_without_room_on_the_disk_say_so_and_the_result_is_the_same(
+    spy, tmp_path, monkeypatch, room
+):
+    monkeypatch.setenv("PYTHONPATH", str(Path(tests.__file__).parent.parent))
+    kill = events({"kind": "crash", "at": 1.5, "agents": ["a01", "a02"], "down": 0.1})
+    loaded = load_scenario("ring-12", [*PLAIN, *BACK, SLOWLY, kill])
+    parts = {
+        i: replace(part, contract={**part.contract, "room": room}) for i, part in loaded.parts("full").items()
+    }
+    warnings: list[str] = []
+    settings = launch.Settings(
+        None,
+        None,
+        tmp_path,
+        lambda agent, info: None,
+        warnings.append,
+        protocol="tests.processes.broken:little_room",
+    )
+    reports, _, _ = await launch.run_processes(loaded, parts, "full", settings)
+    calm, _ = run_virtual(parts, 0)
+    for i, report in calm.items():
+        assert reports[i]["result"] == json.loads(json.dumps(report["result"])), i
+    said = {text.split(": ")[0] for text in warnings if "durable" in text}
+    assert said == {f"agent {i} is no longer durable" for i in ("a01", "a04")}
+    assert all("File too large" in text for text in warnings if "durable" in text)
+
+
+async def test_folder_for_stores_that_cannot_be_written_is_the_users_to_mend(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    with pytest.raises(UserError, match=r"recovery\.durable: no store .* agent a00: No such file .*TMPDIR"):
+        await run_async("ring-12", overrides=BACK, plot=False, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+async def test_run_whose_directory_is_full_says_so_and_gives_its_result(spy, tmp_path, monkeypatch):
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, os.strerror(28))
+
+    warnings: list[str] = []
+    how: dict[str, Any] = {"virtual": True, "plot": False, "warn": warnings.append}
+    calm = await run_async("star-9", out=tmp_path / "calm", **how)
+    assert not warnings
+    monkeypatch.setattr(pq, "write_table", full)
+    monkeypatch.setattr("runner.directory.write_json", full)
+    with pytest.raises(UserError, match=r"run directory .*run cannot be written: No space left on device"):
+        await run_async("star-9", out=tmp_path / "run", **how)
+    monkeypatch.setattr("runner.directory.describe", lambda *_: None)
+    result = await run_async("star-9", out=tmp_path / "run", **how)
+    assert outcome(result) == outcome(calm)
+    assert len(warnings) == 2
+    assert "the record is incomplete" in warnings[0]
+    assert "the result is not on file" in warnings[1]
