@@ -81,7 +81,9 @@ def play_over_broker(
     # The last round counts once its successor has been said: one round more, and one to leave in.
     loaded = lockstep.case.scenario(f"stopping.max_rounds={lockstep.played + 2}", "record.every=1")
     run = f"reproduce-{lockstep.case.name}"
-    settings = Settings(hosts, broker_of(loaded, Options(broker=broker)), directory, watch, warn, protocol=PROTOCOL)
+    settings = Settings(
+        hosts, broker_of(loaded, Options(broker=broker)), directory, watch, warn, protocol=PROTOCOL
+    )
     asyncio.run(run_processes(loaded, loaded.parts(run), run, settings))
     record.merge(directory)
     return curve_of(record.read(directory), lockstep.case, loaded)
