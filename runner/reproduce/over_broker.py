@@ -13,7 +13,6 @@ import numpy as np
 
 from node.protocols.registry import protocol_of
 from runner import record
-from runner.api import Options, broker_of
 from runner.errors import RunFailed
 from runner.launch import Settings, run_processes
 from runner.reproduce.cases import Case
@@ -60,17 +59,15 @@ def play_over_broker(
     lockstep: Curve,
     directory: Path,
     *,
-    broker: str | None = None,
     hosts: int | None = None,
     watch: Callable[[str, dict[str, Any]], None] = lambda agent, info: None,
     warn: Callable[[str], None] = lambda text: None,
 ) -> Curve:
-    """Play the case of a lockstep run over a broker, as many rounds as it took there.
+    """Play the case of a lockstep run over the embedded broker, as many rounds as it took there.
 
     Args:
         lockstep: the run to repeat.
         directory: exists; keeps the record.
-        broker: URL; None starts the embedded one.
         hosts: processes that carry the agents; None: one per agent.
         watch: called with (agent, progress).
         warn: called with what the user should know.
@@ -81,9 +78,7 @@ def play_over_broker(
     # The last round counts once its successor has been said: one round more, and one to leave in.
     loaded = lockstep.case.scenario(f"stopping.max_rounds={lockstep.played + 2}", "record.every=1")
     run = f"reproduce-{lockstep.case.name}"
-    settings = Settings(
-        hosts, broker_of(loaded, Options(broker=broker)), directory, watch, warn, protocol=PROTOCOL
-    )
+    settings = Settings(hosts, None, directory, watch, warn, protocol=PROTOCOL)
     asyncio.run(run_processes(loaded, loaded.parts(run), run, settings))
     record.merge(directory)
     return curve_of(record.read(directory), lockstep.case, loaded)
