@@ -262,7 +262,10 @@ def finish(loaded: LoadedScenario, result: Result, run_dir: Path, chosen: Option
             elif isinstance(result, NetworkResult):
                 result = with_record(result, loaded, recorded) if len(recorded) else result
             elif len(recorded):
-                result = result.with_observed_rate(plot.observed_rate(recorded, result.optimal_allocation))
+                if result.synchrony == "rounds":
+                    result = result.with_observed_rate(
+                        plot.observed_rate(recorded, result.optimal_allocation)
+                    )
                 if wanted:
                     plot.draw_convergence(recorded, result, run_dir / "convergence.png")
         except (record.RecordError, plot.PlotUnavailable, OSError) as error:

@@ -21,7 +21,18 @@ from typing import TYPE_CHECKING, Any
 from broker import topics
 from broker.proxy import AT_ONCE, Proxy, Weather
 from runner.errors import UserError
-from topologies.faults import Amnesia, AnyEvent, BrokerKill, Crash, Cut, Faults, Partition, Pause, schedule
+from topologies.faults import (
+    Amnesia,
+    AnyEvent,
+    BrokerKill,
+    Crash,
+    Cut,
+    Faults,
+    Partition,
+    Pause,
+    schedule,
+    standstill,
+)
 
 if TYPE_CHECKING:
     import random
@@ -152,7 +163,7 @@ class Chaos:
 
     def standstill(self) -> float:
         """For how many seconds the faults together may keep everybody from going on."""
-        return sum(getattr(event, "lasts", 0.0) + getattr(event, "down", 0.0) for event in self._events)
+        return standstill(self._events)
 
     async def interpose(self, stack: AsyncExitStack, address: Address) -> Address:
         """Where the agents are to connect: the broker, or a proxy in front of it."""

@@ -78,6 +78,7 @@ class Launched:
         outcome: done when every agent has reported, or with the error that ended the run.
         revive: called with a host and its exit code; whether it is being started again.
         progress: agent -> where it stood when it was last heard of; moved: when any last moved (monotonic).
+            A free-running agent always moves; it does not count while one of them thinks a neighbour away.
         lives: what agents count, over all their lives.
     """
 
@@ -87,6 +88,7 @@ class Launched:
     reports: dict[str, Message] = field(default_factory=dict)
     progress: dict[str, Message] = field(default_factory=dict)
     moved: float = field(default_factory=time.monotonic)
+    stalled: set[str] = field(default_factory=set)
     failures: dict[int, Message] = field(default_factory=dict)
     farewells: set[int] = field(default_factory=set)
     lives: Lives = field(default_factory=Lives)
@@ -100,7 +102,13 @@ class Launched:
             case "progress":
                 for agent, info in message["agents"].items():
                     before = self.progress.get(agent)
-                    if before is None or (before["round"], before["state"]) != (info["round"], info["state"]):
+                    if info["free"]:
+                        (self.stalled.add if info["suspects"] else self.stalled.discard)(agent)
+                    moved = before is None or (before["round"], before["state"]) != (
+                        info["round"],
+                        info["state"],
+                    )
+                    if moved and not self.stalled:
                         self.moved = time.monotonic()
                     if info["not_durable"] and not (before and before["not_durable"]):
                         self.warn(info["not_durable"])
@@ -177,15 +185,15 @@ async def run_processes(
     shares = distribute(loaded.agents, settings.hosts or len(loaded.agents))
     shared = spec.connections == "host"
     grants = _grants(run, parts, shares, shared)
-    if settings.broker is not None:
-        try:
-            # Before there is any process of an agent.
-            await _probe(settings.broker, spec.client, run)
-        except BrokerError as error:
-            raise UserError(str(error)) from None
     async with AsyncExitStack() as stack:
         stores = _stores(stack, loaded)
         chaos = _chaos(loaded, settings, shares, stores)
+        if settings.broker is not None:
+            try:
+                # Before there is any process of an agent.
+                await _probe(settings.broker, spec.client, run)
+            except BrokerError as error:
+                raise UserError(str(error)) from None
         launched = Launched(shares, settings.watch, settings.warn)
         hosts = Hosts(
             len(shares),

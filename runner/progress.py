@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
@@ -35,6 +36,14 @@ PACE_OVER = 2.0
 BOUND = "contraction_bound"
 # Which of what is recorded with the bound are parameters; with several goods there is "delta.0" and so on.
 PARAMETERS = ("xi", "delta", "L")
+# What is spoken in free mode while the set-up keeps rounds and the work waits for it.
+_SET_UP = re.compile(r"waiting\+rounds\((.*)\)\Z")
+
+
+def _phase(kind: str) -> str:
+    """The phase in which this protocol is spoken."""
+    waiting = _SET_UP.match(kind)
+    return _PHASE_OF_KIND.get(waiting[1] if waiting else kind, PLAYING)
 
 
 class Progress:
@@ -119,7 +128,7 @@ class Progress:
         if state in ("lingering", "gone"):
             self._enter(agent, STOPPING)
         else:
-            self._enter(agent, STARTING if state == "joining" else _PHASE_OF_KIND.get(kind, PLAYING))
+            self._enter(agent, STARTING if state == "joining" else _phase(kind))
         self._changed()
 
     def finished(self, agent: str) -> None:

@@ -159,19 +159,20 @@ def _network(result: RunResult | ConsensusResult | NetworkResult) -> list[Row]:
         of_these = f"{result.primitive_rounds} of {result.primitive}"
     else:
         of_these = f"{result.play_rounds} of play"
-    pace = f"{result.rounds / result.seconds:,.0f} rounds/s" if result.seconds > 0 else ""
+    free = result.synchrony == "free"
+    unit = "tick" if free else "round"
+    pace = f"{result.rounds / result.seconds:,.0f} {unit}s/s" if result.seconds > 0 else ""
+    rest = f"{result.stopped_unsatisfied} agents not" if result.stopped_unsatisfied else "all"
     return [
         Row("agents", f"{result.agents}", f"diameter {result.diameter}"),
-        Row("rounds", f"{result.rounds}", of_these),
+        Row(f"{unit}s", f"{result.rounds}", of_these),
         Row(
             "stopped in round",
             f"{result.stopped_in_round}",
-            f"{result.stopped_unsatisfied} agents not at rest"
-            if result.stopped_unsatisfied
-            else "all at rest",
+            f"{rest} at rest{'; rounds of the stopping rule' if free else ''}",
             not result.stopped_unsatisfied,
         ),
-        Row("messages", f"{result.messages:,}", f"{result.messages / max(1, result.rounds):,.0f} a round"),
+        Row("messages", f"{result.messages:,}", f"{result.messages / max(1, result.rounds):,.0f} a {unit}"),
         Row("bytes", "none", "in lockstep nothing is encoded")
         if result.mode == "lockstep"
         else Row(

@@ -131,8 +131,8 @@ class World:
             life = self.lives.get(name)
             if life is None:
                 return f"agent {name} is dead"
-            if life.agent.state is not GONE:
-                return f"agent {name} waits for {', '.join(life.agent.waiting_for())}"
+            if life.agent.state is not GONE and (awaited := life.agent.waiting_for()):
+                return f"agent {name} waits for {', '.join(awaited)}"
         return "nobody waits"
 
     @property

@@ -21,6 +21,7 @@ from node.routes import Routes
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
+    from node.mechanisms.contract import Contract
     from node.part import Part
     from node.utilities import Utility
 
@@ -69,7 +70,7 @@ class Table:
 class Game:
     """This agent's side of the contract, when it is at rest, and the facts to record."""
 
-    contract: PrivateGoods | PublicGoods
+    contract: Contract[Any]
     rest: Rest
     facts: dict[str, float]
 

@@ -128,7 +128,8 @@ def repeated_play(
             reply = contract.best_response(view)
             residual = largest = contract.residual(reply, message, view)
         else:
-            reply = contract.best_response(contract.view(beliefs))
+            # What is remembered of the own messages is the dynamics' business, not the contract's.
+            reply = contract.best_response(contract.view({j: beliefs[j] for j in heard.said}))
             residual = contract.residual(contract.best_response(view), message, view)
             largest = 2.0 * residual
         if not largest < DIVERGED:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from node.protocols.allocate import allocate
 from node.protocols.consensus import consensus
 from node.protocols.free_consensus import consensus_freely
-from node.protocols.free_play import allocate_freely
+from node.protocols.free_play import allocate_freely, scalable_freely
 from node.protocols.network.facts import MECHANISMS as NETWORK
 from node.protocols.network.life import network
 from node.protocols.scalable import scalable
@@ -27,7 +27,7 @@ def protocol_of(part: Part, resume: Any = None) -> Protocol:
         case "private-goods" | "public-goods":
             return allocate_freely(part, resume) if part.free else allocate(part, resume)
         case "summary":
-            return scalable(part, resume)
+            return scalable_freely(part, resume) if part.free else scalable(part, resume)
         case "consensus":
             if part.free:
                 return consensus_freely(part, resume)
