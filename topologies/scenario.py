@@ -271,6 +271,8 @@ def _check(spec: Scenario) -> None:
                 f'"{spec.environment.kind}", because environment.kind = "{spec.environment.kind}"',
             )
         )
+    if spec.synchrony.mode == "free" and spec.mechanism.name == "summary":
+        raise Invalid(Problem("synchrony.mode", 'got "free"', '"rounds", because mechanism.name = "summary"'))
     if spec.synchrony.mode == "free" and spec.learning.dynamics != "cournot":
         raise Invalid(
             Problem(

@@ -6,8 +6,6 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from node.combinators import throughout
 from node.consensus.counters import counters
 from node.numbers import Matrix
@@ -125,11 +123,11 @@ def free_play(
         if heard.verdict is not None or ticks == max_ticks:
             return Played(outcome, ticks, residual, heard.verdict is not None)
         reply = contract.best_response(view)
-        size = float(np.abs(reply).max())
-        residual = float(np.abs(reply - message).max())
+        size = contract.size(reply)
+        residual = contract.residual(reply, message, view)
         if not size < DIVERGED:
             raise Diverged(f"the largest number to be said is {size:g}, the residual {residual:g}")
-        quiet = float(np.abs(reply - anchor).max()) <= max(threshold / 2.0, ROUNDING * size)
+        quiet = contract.residual(reply, anchor, view) <= max(threshold / 2.0, ROUNDING * size)
         if not quiet:
             anchor = reply
         message = reply

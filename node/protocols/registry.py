@@ -25,6 +25,8 @@ def protocol_of(part: Part, resume: Any = None) -> Protocol:
         case "private-goods" | "public-goods":
             return allocate_freely(part, resume) if part.free else allocate(part, resume)
         case "summary":
+            if part.free:
+                raise ValueError("the summary mechanism is played in rounds mode only")
             return scalable(part, resume)
         case "consensus":
             if part.free:
