@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def virtual_network() -> Callable[..., Network]:
-    """``virtual_network(edges, protocol, seed=0, faults=None, *, directed, contract, private, durable)``.
+    """``virtual_network(edges, protocol, seed=0, faults=None, *, directed, contract, private, ...)``.
 
-    Returns a ``Network``; nothing of it outlives the test.
+    Returns a ``runner.testing.Network``, which takes what else is given; nothing of it outlives the test.
     """
 
     def make(
@@ -38,12 +38,12 @@ def virtual_network() -> Callable[..., Network]:
         directed: bool = False,
         contract: Mapping[str, Any] | None = None,
         private: Mapping[str, Mapping[str, Any]] | None = None,
-        durable: bool = True,
+        **how: Any,
     ) -> Network:
         from runner.testing import Network, parts_of
 
         parts = parts_of(edges, directed=directed, contract=contract, private=private)
-        return Network(parts, protocol, seed, faults, durable=durable)
+        return Network(parts, protocol, seed, faults, **how)
 
     return make
 

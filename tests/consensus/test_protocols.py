@@ -26,8 +26,8 @@ from node.consensus.windows import windows
 from node.part import Part
 from node.protocol import Heard, together
 from node.protocols.consensus import EXACT, consensus
+from runner.testing import Network
 from tests.consensus.test_exact import lossy
-from tests.network import Net
 from tests.node.instances import hears, random_graph
 from topologies import ScenarioError, load_scenario
 
@@ -114,7 +114,7 @@ def test_a_run_over_a_network_with_loss_equals_lockstep_bit_for_bit(primitive, s
         rules["stopping"] = {"max_rounds": 20}
     parts = {i: part(i, rules) for i in GRAPH}
     expected = lockstep.run({i: consensus(p) for i, p in parts.items()}, HEARS)
-    net = Net(parts, consensus, seed, lossy)
+    net = Network(parts, lambda part, resume: consensus(part), seed, fate=lossy)
     assert net.run() == expected.results
     truth = ConsensusEnvironment({i: (x,) for i, x in X.items()})
     for result in expected.results.values():
