@@ -30,11 +30,11 @@ MALFORMED = (
     b"",
     b"\x00",
     b"\xc1" * 40,  # a byte that MessagePack never uses
-    b"\x98" + b"\xc0" * 8,
+    b"\x99" + b"\xc0" * 9,
     os.urandom(300),
     b"\x91" * 2000,
     b"\xdf\xff\xff\xff\xff",
-    bytes([0x98, 0xA1, 0x72, 0xA1, 0x72, 0, 0, 0, 0xA0, 0xCB, 0x7F, 0xF8, 0, 0, 0, 0, 0, 0, 0xC0]),
+    bytes([0x99, 0xA1, 0x72, 0xA1, 0x72, 0, 0, 0, 0, 0xA0, 0xCB, 0x7F, 0xF8, 0, 0, 0, 0, 0, 0, 0xC0]),
 )
 
 

@@ -13,11 +13,12 @@ import contextlib
 import logging
 import math
 import socket
-import ssl
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiomqtt
 
+from broker import tls
 from broker.transport import (
     WRITE_LIMIT,
     BrokerRefused,
@@ -28,7 +29,10 @@ from broker.transport import (
 )
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Sequence
+
+    from broker.transport import Address
 
 # After 1.5 times this many seconds without a packet of ours the broker publishes the will.
 KEEPALIVE = 30
@@ -63,7 +67,12 @@ class AiomqttTransport(Transport):
         except aiomqtt.exceptions.MqttConnectError as error:
             raise BrokerRefused(f"{self.address}, user {self.address.user!r}: {error}") from None
         except aiomqtt.MqttError as error:
-            raise BrokerUnreachable(f"{self.address}: {error} (within {timeout:g} s)") from None
+            # aiomqtt hides what it is about behind its own error.
+            cause = error.__context__ or error
+            bad = tls.explained(cause, self.address) if self.address.tls else None
+            hangs_up = isinstance(cause, ConnectionResetError) or "before CONNACK" in str(error)
+            hint = tls.HANGS_UP if self.address.tls and hangs_up else ""
+            raise bad or BrokerUnreachable(f"{self.address}: {error} (within {timeout:g} s){hint}") from None
         finally:
             if self._client is None:
                 await client.cut()
@@ -148,6 +157,20 @@ class AiomqttTransport(Transport):
                 self.on_lost(f"{self.address}: {cause or error}")
 
 
+def _secured(address: Address, timeout: float, sock: socket.socket) -> ssl.SSLSocket:
+    """TLS over a connection that stands. paho's own forgets to close it when the handshake fails."""
+    secured = tls.context(address).wrap_socket(
+        sock, server_hostname=address.host, do_handshake_on_connect=False
+    )
+    try:
+        secured.settimeout(timeout)
+        secured.do_handshake()
+    except BaseException:
+        secured.close()
+        raise
+    return secured
+
+
 class _Client(aiomqtt.Client):
     """aiomqtt's client with the settings and the two mends that this adapter needs.
 
@@ -169,13 +192,15 @@ class _Client(aiomqtt.Client):
             clean_session=True,
             timeout=timeout,
             keepalive=KEEPALIVE,
-            tls_context=ssl.create_default_context() if address.tls else None,
+            tls_context=tls.context(address) if address.tls else None,
             socket_options=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
             queue_type=self._inbox(owner.on_message),
             logger=_QUIET,
         )
         # aiomqtt connects in a thread, which nothing can interrupt: it has to give up by itself.
         self._client.connect_timeout = timeout
+        if address.tls:
+            self._client._ssl_wrap_socket = partial(_secured, address, timeout)  # type: ignore[method-assign]
 
     def _inbox(self, on_message: OnMessage) -> type[asyncio.Queue[aiomqtt.Message]]:
         client = self

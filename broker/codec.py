@@ -47,8 +47,9 @@ class Message:
     Attributes:
         run, src: run id and sender, as the sender wrote them; compare with the topic.
         incarnation: which life of the sender speaks; grows at each restart.
+        since: the round of the epoch in which this life began; 0 unless it came back from a store.
         epoch: computation within the run; 0 unless the run restarted one.
-        round: from 0.
+        round: from 0; in free-running mode the sender's own count of ticks.
         kind: which protocol speaks.
         body: what every listener reads.
         told: what only this reader reads, or None.
@@ -58,6 +59,7 @@ class Message:
     run: str
     src: str
     incarnation: int
+    since: int
     epoch: int
     round: int
     kind: str
@@ -116,9 +118,9 @@ class Prefix:
 
     __slots__ = ("head",)
 
-    def __init__(self, run: str, src: str, incarnation: int) -> None:
-        # 0x98: array of eight. The three below and the five of `encode` fill it.
-        self.head = b"\x98" + pack(run) + pack(src) + pack(incarnation)
+    def __init__(self, run: str, src: str, incarnation: int, since: int = 0) -> None:
+        # 0x99: array of nine. The four below and the five of `encode` fill it.
+        self.head = b"\x99" + pack(run) + pack(src) + pack(incarnation) + pack(since)
 
 
 def decode(payload: bytes) -> Message:
@@ -128,20 +130,21 @@ def decode(payload: bytes) -> Message:
         Malformed: and nothing else, whatever the bytes are.
     """
     values = unpack(payload)
-    if type(values) is not tuple or len(values) != 8:
-        raise Malformed("header", "not an array of eight values")
-    run, src, incarnation, epoch, round_, kind, body, told = values
+    if type(values) is not tuple or len(values) != 9:
+        raise Malformed("header", "not an array of nine values")
+    run, src, incarnation, since, epoch, round_, kind, body, told = values
     if not (
         type(run) is type(src) is type(kind) is str
-        and type(incarnation) is type(epoch) is type(round_) is int
+        and type(incarnation) is type(since) is type(epoch) is type(round_) is int
         and 0 <= incarnation < COUNT_LIMIT
+        and 0 <= since < COUNT_LIMIT
         and 0 <= epoch < COUNT_LIMIT
         and 0 <= round_ < COUNT_LIMIT
     ):
-        raise Malformed("header", f"header of unexpected types: {values[:6]!r:.200}")
+        raise Malformed("header", f"header of unexpected types: {values[:7]!r:.200}")
     if not (finite(body) and (told is None or finite(told))):
         raise Malformed("not-finite", f"a number is not finite (from {src!r:.80}, round {round_})")
-    return Message(run, src, incarnation, epoch, round_, kind, body, told, payload)
+    return Message(run, src, incarnation, since, epoch, round_, kind, body, told, payload)
 
 
 def finite(value: Any) -> bool:

@@ -13,7 +13,6 @@ import asyncio
 import functools
 import logging
 import socket
-import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from gmqtt.mqtt.handler import MQTTConnectError
 from gmqtt.mqtt.package import Package
 from gmqtt.mqtt.protocol import MQTTProtocol
 
+from broker import tls
 from broker.transport import (
     PACKET_LIMIT,
     TURN,
@@ -37,6 +37,7 @@ from broker.transport import (
 )
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Sequence
 
 # After 1.5 times this many seconds without a packet of ours the broker publishes the will.
@@ -64,18 +65,25 @@ class GmqttTransport(Transport):
     async def open(self, timeout: float = 5.0) -> None:
         """See ``Transport``."""
         client = _Client(self)
-        tls = ssl.create_default_context() if self.address.tls else False
+        secured = tls.context(self.address) if self.address.tls else False
+        hint = tls.HANGS_UP if self.address.tls else ""
         try:
             async with asyncio.timeout(timeout):
-                await client.connect(self.address.host, self.address.port, tls, KEEPALIVE, MQTTv311)
-            if client.link.lost is not None:
-                raise BrokerUnreachable(f"{self.address}: connection lost before CONNACK: {client.link.lost}")
+                await client.connect(self.address.host, self.address.port, secured, KEEPALIVE, MQTTv311)
+            if (reason := client.link.lost) is not None:
+                # A broker that wants another client certificate says so only now.
+                bad = tls.explained(reason, self.address) if self.address.tls else None
+                raise bad or BrokerUnreachable(
+                    f"{self.address}: connection lost before CONNACK: {reason}{hint}"
+                )
             self._client, self._link = client, client.link
             self._link.on_lost = self._lost
         except TimeoutError:
             raise BrokerUnreachable(f"{self.address}: no answer within {timeout:g} s") from None
         except OSError as error:
-            raise BrokerUnreachable(f"{self.address}: {error}") from None
+            bad = tls.explained(error, self.address) if self.address.tls else None
+            hint = hint if isinstance(error, ConnectionResetError) else ""
+            raise bad or BrokerUnreachable(f"{self.address}: {error}{hint}") from None
         except MQTTConnectError as error:
             refused = BrokerRefused(f"{self.address}, user {self.address.user!r}: {error.message}")
             refused.transient = error._code == _UNAVAILABLE

@@ -4,6 +4,7 @@
 <run>/<src>/to/<dst>       what src says to dst alone
 <run>/<src>/status         retained: up, done; down by last will
 <run>/<src>/telemetry      batches of measurements for whoever records
+<run>/<src>/report         where no runner asks: how far it is and, retained, what came of it
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 # One level of a topic. Nothing that MQTT (/ + #) or NATS (. > * and blanks) gives a meaning to.
 LEVEL = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
-SAY, TO, STATUS, TELEMETRY = "say", "to", "status", "telemetry"
+SAY, TO, STATUS, TELEMETRY, REPORT = "say", "to", "status", "telemetry", "report"
 
 
 class BadTopic(ValueError):
@@ -28,7 +29,7 @@ class Topic:
     Attributes:
         run: the run's id.
         src: the agent that publishes here.
-        channel: ``say``, ``to``, ``status`` or ``telemetry``.
+        channel: ``say``, ``to``, ``status``, ``telemetry`` or ``report``.
         dst: the only reader of a ``to`` topic; None on every other channel.
     """
 
@@ -46,10 +47,10 @@ class Topic:
         """Read a topic.
 
         Raises:
-            BadTopic: if ``text`` is not one of the four forms above.
+            BadTopic: if ``text`` is not one of the five forms above.
         """
         match text.split("/"):
-            case [run, src, ("say" | "status" | "telemetry") as channel]:
+            case [run, src, ("say" | "status" | "telemetry" | "report") as channel]:
                 levels, topic = [run, src], cls(run, src, channel)
             case [run, src, "to", dst]:
                 levels, topic = [run, src, dst], cls(run, src, TO, dst)
@@ -80,6 +81,11 @@ def telemetry(run: str, src: str) -> str:
     return f"{run}/{src}/{TELEMETRY}"
 
 
+def report(run: str, src: str) -> str:
+    """Where ``src`` reports how far it is and keeps its retained result."""
+    return f"{run}/{src}/{REPORT}"
+
+
 def everything_of(run: str) -> str:
     """The filter of a recorder: every topic of a run."""
     return f"{run}/#"
@@ -93,3 +99,8 @@ def all_telemetry(run: str) -> str:
 def all_status(run: str) -> str:
     """The filter for the status of every agent of a run."""
     return f"{run}/+/{STATUS}"
+
+
+def all_reports(run: str) -> str:
+    """The filter for the reports of every agent of a run."""
+    return f"{run}/+/{REPORT}"

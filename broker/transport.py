@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import abc
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 OnMessage = Callable[[str, bytes], None]
@@ -46,6 +47,13 @@ class BrokerRefused(BrokerError):
     transient: bool = False
 
 
+class BadCertificate(BrokerError):
+    """TLS cannot be spoken as asked: a file that cannot be used, or a certificate that one side refuses.
+
+    Trying again does not mend it.
+    """
+
+
 class NotPermitted(BrokerError):
     """The broker refused a subscription. (Not every broker tells: Mosquitto filters at delivery instead.)"""
 
@@ -60,6 +68,8 @@ class Address:
         user: user name, or None for an anonymous connection.
         password: its password; never shown by ``repr``.
         tls: whether the connection is encrypted and the broker's certificate verified.
+        ca: path of the certificates that the broker's must be signed by; None: those the system trusts.
+        cert, key: paths of a certificate to show to the broker and of its private key; None shows none.
     """
 
     host: str
@@ -67,14 +77,32 @@ class Address:
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     tls: bool = False
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
 
     def __str__(self) -> str:
         return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
 
+    def place(self) -> dict[str, Any]:
+        """Where it is and how TLS is spoken there, without user and password; JSON-able."""
+        return {name: getattr(self, name) for name in _PLACE}
 
-def parse_url(url: str) -> Address:
+    @classmethod
+    def at(cls, place: Mapping[str, Any], user: str | None, password: str | None) -> Address:
+        """The address of this user at a ``place``."""
+        return cls(user=user, password=password, **{name: place[name] for name in _PLACE})
+
+
+_PLACE = ("host", "port", "tls", "ca", "cert", "key")
+
+
+def parse_url(url: str, *, ca: str | None = None, cert: str | None = None, key: str | None = None) -> Address:
     """Read ``mqtt://[user[:password]@]host[:port]``; ``mqtts://`` means TLS.
 
+    Args:
+        url: the URL.
+        ca, cert, key: as in ``Address``; for TLS only.
     Raises:
         ValueError: naming what is wrong with the URL.
     """
@@ -91,12 +119,22 @@ def parse_url(url: str) -> Address:
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError(f"broker URL {shown!r}: nothing may follow the port")
     tls = parts.scheme == "mqtts"
+    for name, value in (("ca", ca), ("cert", cert), ("key", key)):
+        if value is not None and not tls:  # whoever names a certificate wants no connection in the clear
+            raise ValueError(
+                f"broker URL {shown!r}: {name} = {value} is of no use without TLS; expected mqtts://"
+            )
+    if (cert is None) != (key is None):
+        raise ValueError("a client certificate needs both: cert, the certificate, and key, its private key")
     return Address(
         host=parts.hostname,
         port=port if port is not None else (8883 if tls else 1883),
         user=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
         tls=tls,
+        ca=ca,
+        cert=cert,
+        key=key,
     )
 
 

@@ -1,5 +1,7 @@
 """``python -m node CONTROL FD...``: the process from which the hosts of a run are forked.
 
+(``python -m node --part FILE`` is one host by itself, without a runner: see ``node.standalone``.)
+
 It imports what every agent needs once, forks one host per descriptor in milliseconds each, and then watches:
 it reports each exit on CONTROL as a line of JSON, forks a host again when CONTROL brings its number with a
 new descriptor and, when CONTROL closes because the runner has gone, ends every host by its process id. It
@@ -135,4 +137,8 @@ def _tell(control: socket.socket, message: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] != [] and sys.argv[1].startswith("-"):
+        from node import standalone
+
+        sys.exit(standalone.main(sys.argv[1:]))
     sys.exit(main(int(sys.argv[1]), [int(fd) for fd in sys.argv[2:]]))

@@ -1,20 +1,15 @@
-"""The driver: turns one protocol into messages on topics, and messages on topics into rounds.
+"""The driver: turns one protocol into messages on topics, and messages on topics into what it hears.
 
 No I/O and no event loop: it is given messages and the time, and calls ``publish``. The same driver runs
 under the virtual network and in a process with a broker connection.
 
-Rounds are kept by the local synchroniser (alpha): a round is complete when exactly one message of this
-round has come from every neighbour, so a neighbour is never more than one round ahead and two rounds of
-storage are enough. The last two rounds' messages are resent until the neighbours have gone on; a
-neighbour's message of round k+1 acknowledges mine of round k, receipt alone never does. What the protocol
-is sent is therefore the same, bit for bit, under any delay, loss, duplication or order.
+Here is who speaks: statuses, incarnations, epochs, memory, and how an agent comes and leaves. When the
+protocol goes on, and with which messages, is the business of a ``Timekeeper``: ``node.rounds`` or
+``node.free``.
 
-With a store the same holds for crashes: what was heard is durable before anything that depends on it is
-said, so an agent comes back at the very round it left. One that comes back without its memory opens a new
-epoch, in which all agents start again from their inputs.
-
-On a directed graph the edge i -> j means that i listens to j. The synchroniser needs both directions, so i
-answers j with empty messages, pulses, on the private topic ``i/to/j``; contents travel along edges only.
+With a store what was heard is durable before anything that depends on it is said, so an agent comes back
+from any crash as the one that it was. One that comes back without its memory opens a new epoch, in which
+all agents start again from their inputs.
 """
 
 from __future__ import annotations
@@ -26,19 +21,22 @@ from typing import Protocol as Interface
 from broker import topics
 from broker.codec import Malformed, Message
 from node import status
-from node.conversation import Conversation, Links, payloads_of
-from node.errors import ContractMismatch, DuplicateAgent, Misaligned
+from node.conversation import Conversation, Links, Outgoing
+from node.errors import ContractMismatch, DuplicateAgent
+from node.free import Free
 from node.liveness import HEARTBEAT, LOOK_EVERY, Liveness
-from node.pacing import Pacer
+from node.memory import Memory
+from node.rounds import Rounds
 from node.status import DONE, DOWN, JOIN, LEFT, UP, Status
 from node.store import Saved, Store
 from node.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence, Set
+    from collections.abc import Callable, Sequence
 
     from node.part import AgentId, Part
     from node.protocol import Factory
+    from node.timekeeper import Timekeeper
 
 # How long to stay for neighbours that do not confirm the last round and are silent. The result is final by
 # then; all that is left is to resend a last message that some neighbour may have lost with every copy of it.
@@ -62,7 +60,7 @@ class Agent:
     """One agent's protocol and its place in the network.
 
     Args:
-        part: id, run, neighbours and public rules.
+        part: id, run, neighbours, public rules, and whether it runs freely.
         factory: makes the protocol, from a snapshot or from the start.
         publish: hands a message to the network.
         clock: seconds, monotonic.
@@ -73,16 +71,18 @@ class Agent:
         snapshot_every: rounds between two snapshots, for protocols that offer them.
 
     Attributes:
-        state: ``joining`` until all neighbours have said hello, ``playing``, ``lingering`` while some
-            neighbour may still need the last message, ``gone``.
+        state: ``joining`` until it may play, ``playing``, ``lingering`` while some neighbour may still need
+            the last message, ``gone``.
         incarnation: which life of the agent this is.
         conversation: the protocol under way: its round, words and result.
+        hears, peers: the neighbours it listens to, and these with those that listen to it; ascending.
+        done: neighbours that have their result, in this epoch.
         first_round_at: when round 0 was complete, in the clock's seconds; None before.
         rejected: what was dropped, by kind.
         sent, sent_bytes: publishes of rounds, first copies only.
         received, received_bytes: messages of rounds from neighbours, first copies only.
         resent: further copies published.
-        not_durable: why the store no longer keeps its promise; None while it does.
+        memory: what it remembers through.
     """
 
     def __init__(
@@ -103,49 +103,62 @@ class Agent:
         self.first_round_at: float | None = None
         self.rejected: Counter[str] = Counter()
         self.sent = self.sent_bytes = self.received = self.received_bytes = self.resent = 0
-        self.not_durable: str | None = None
 
-        self._factory, self._publish, self._clock = factory, publish, clock
+        self.clock = clock
+        self._part, self._factory, self._publish = part, factory, publish
         self._nonce, self._digest = nonce, part.digest()
-        self._store, self._snapshot_every = store, snapshot_every
-        self.incarnation, left = self._remember(incarnation, forgotten)
+        self._snapshot_every = snapshot_every
+        self.memory = Memory(self.id, store)
+        self.incarnation, left = self.memory.begin(incarnation, forgotten)
         # A later life without a memory: the others have gone on, and only a new epoch brings all together.
         self._amnesic = self.incarnation > 0 and left is None
-        self._links = Links(part, self.incarnation)
-        self._peers = self._links.peers
+        self._links = Links(part, self.incarnation, 0 if left is None else left.round + len(left.log))
+        self.hears, self.peers = self._links.hears, self._links.peers
         self._status_topic = topics.status(part.run, part.agent)
         self.telemetry = Telemetry(part.run, part.agent, self.incarnation, part.record_every)
 
-        self._lives = dict.fromkeys(self._peers, 0)
-        self._epochs = dict.fromkeys(self._peers, 0)
+        self._lives = dict.fromkeys(self.peers, 0)
+        self._epochs = dict.fromkeys(self.peers, 0)
         self._greeted: set[AgentId] = set()
-        self._done: set[AgentId] = set()
+        self.done: set[AgentId] = set()
         self._echoed = False
-        self._pacer = Pacer(f"{part.run}/{part.agent}", clock())
-        self._liveness = Liveness(self._peers, clock())
+        self._liveness = Liveness(self.peers, clock())
         self._said_at = self._look_at = clock()
         self._told_at = -TELL_EVERY
-        self._answered = dict.fromkeys(self._peers, -1)  # in which round
-        self._now: dict[AgentId, Message] = {}
-        self._next: dict[AgentId, Message] = {}
-        epoch = left.epoch if left is not None else 0
+        self.keeper: Timekeeper = self.make_keeper()
         try:
             if left is not None:
                 self.telemetry.restore(left.telemetry)
-            self.conversation = Conversation(self.id, self._links, factory, epoch, left)
+            self.conversation = self._converse(left.epoch if left is not None else 0, left)
+            if left is not None:
+                self.keeper.replay(left)
             for measured in self.conversation.remade:
                 self.telemetry.add(*measured)
             self.conversation.remade.clear()
         except Malformed:
             # Whole by its checksum and yet not readable: written by something else. As good as none.
             self._amnesic = True
-            self.conversation = Conversation(self.id, self._links, factory, 0)
+            self._start_afresh(0)
+
+    def make_keeper(self) -> Timekeeper:
+        """How this agent keeps time."""
+        return Rounds(self) if self._part.tick is None else Free(self, self._part.tick)
+
+    def _converse(self, epoch: int, left: Saved | None = None) -> Conversation:
+        return Conversation(self.id, self._links, self._factory, epoch, left, free=self.free)
+
+    def _start_afresh(self, epoch: int) -> None:
+        """A computation from the inputs, as if nothing had ever been said in this epoch."""
+        self._links = Links(self._part, self.incarnation)
+        self.conversation = self._converse(epoch)
+        self.keeper.clear()
+        self.done.clear()
 
     # -- what it is doing ----------------------------------------------------------------------------
 
     @property
     def round(self) -> int:
-        """The current round, from 0."""
+        """The current round, from 0; in free mode the ticks so far."""
         return self.conversation.round
 
     @property
@@ -163,45 +176,51 @@ class Agent:
         """What the protocol returned; None before."""
         return self.conversation.result
 
-    # -- memory --------------------------------------------------------------------------------------
+    @property
+    def free(self) -> bool:
+        """Whether it runs freely instead of keeping rounds."""
+        return self._part.free
 
-    def _remember(self, incarnation: int, forgotten: int) -> tuple[int, Saved | None]:
-        if self._store is None:
-            return max(incarnation, forgotten), None
-        try:
-            last, left = self._store.load()
-        except OSError as error:
-            last, left = -1, None
-            self._not_durable(error)
-        life = max(incarnation, last + 1 if last >= 0 else forgotten)
-        self._durably(lambda store: store.begin(life))
-        if not life:
-            # Now, and not when the first word is said: a later life must be able to tell that nothing
-            # had been said from having forgotten it.
-            self._durably(lambda store: store.reset(Saved()))
-        return life, left
+    @property
+    def playing(self) -> bool:
+        """Whether the protocol is under way."""
+        return self.state is PLAYING
 
-    def _durably(self, action: Callable[[Store], None]) -> None:
-        """Do something with the store; if that fails, say so and promise nothing more."""
-        if self._store is None or self.not_durable is not None:
-            return
-        try:
-            action(self._store)
-        except OSError as error:
-            self._not_durable(error)
+    @property
+    def joined(self) -> bool:
+        """Whether it has begun to play, in whatever state it is since."""
+        return self.state is not JOINING
 
-    def _not_durable(self, error: OSError) -> None:
-        self.not_durable = f"agent {self.id} is no longer durable: {error.strerror or error}"
+    @property
+    def gone(self) -> bool:
+        """Whether it has left."""
+        return self.state is GONE
+
+    @property
+    def not_durable(self) -> str | None:
+        """Why its memory no longer keeps its promise; None while it does."""
+        return self.memory.failure
+
+    def suspects(self) -> dict[AgentId, str]:
+        """The neighbours that seem not to be there: ``suspect``, or ``down`` after a while."""
+        return self._liveness.suspects()
+
+    def waiting_for(self) -> Sequence[AgentId]:
+        """The neighbours whose hello, message or goodbye is awaited."""
+        if self.state is PLAYING:
+            return tuple(self.keeper.awaited())
+        there = {JOINING: self._greeted, LINGERING: self.done, GONE: self._lives.keys()}[self.state]
+        return tuple(j for j in self.peers if j not in there)
 
     # -- what to subscribe to, and hello -------------------------------------------------------------
 
     def subscriptions(self) -> dict[str, AgentId]:
         """Topic -> who publishes there, for all that this agent reads; nothing else ever reaches it."""
         wanted = {self._status_topic: self.id}
-        for j in self._peers:
+        for j in self.peers:
             wanted[topics.status(self.run, j)] = j
             wanted[topics.to(self.run, j, self.id)] = j
-        for j in self._links.hears:
+        for j in self.hears:
             wanted[topics.say(self.run, j)] = j
         return wanted
 
@@ -213,10 +232,8 @@ class Agent:
     def reconnected(self) -> None:
         """The connection is there, for the first time or again: say hello, and what may have been lost."""
         self.hello()
-        self._pacer.restart(self._clock())
         self.telemetry.again()
-        if self.state is not JOINING:
-            self._resend()
+        self.keeper.resume(self.clock())
 
     def will(self) -> bytes:
         """The last will: what the broker is to publish as this agent's status if the connection breaks."""
@@ -226,13 +243,13 @@ class Agent:
         return {JOINING: JOIN, PLAYING: UP, LINGERING: DONE, GONE: LEFT}[self.state]
 
     def _tell(self, state: str) -> None:
-        self._told_at = self._clock()
+        self._told_at = self.clock()
         self._publish(self._status_topic, self._status(state).pack(), retain=True)
 
     def _tell_again(self) -> None:
         """Tell a neighbour that asks. One that has asked since the last time will hear that time's answer,
         or ask again; so a neighbour that asks without end makes nobody speak without end."""
-        if self._clock() >= self._told_at + TELL_EVERY:
+        if self.clock() >= self._told_at + TELL_EVERY:
             self._tell(self._standing())
 
     def _status(self, state: str) -> Status:
@@ -293,15 +310,15 @@ class Agent:
         self._lives[src] = heard.incarnation
         self._epochs[src] = max(self._epochs[src], heard.epoch)
         if heard.state == DOWN:
-            return self._liveness.will(src, self._clock())
-        if self._liveness.heard(src, self._clock()):
-            self._welcome_back(src)
+            return self._liveness.will(src, self.clock())
+        if self._liveness.heard(src, self.clock()):
+            self.keeper.welcome_back(src, self.clock())
         if heard.epoch > self.epoch and not self._amnesic:
             self._jump(heard.epoch)
         if heard.state in (DONE, LEFT) and heard.epoch == self.epoch:
             if heard.state == DONE and self.state is GONE:
                 self._tell_again()  # it still waits for my goodbye: the network must have lost it
-            self._done.add(src)
+            self.done.add(src)
         if heard.state == JOIN and self.state is not JOINING:
             self._tell_again()  # it may have missed my hello
         self._greeted.add(src)
@@ -309,9 +326,7 @@ class Agent:
         self._leave_when_acknowledged()
 
     def receive(self, message: Message) -> None:
-        """Take in a decoded message whose topic, run and sender have been checked.
-
-        Messages of this round and the next are kept, whatever the state: a neighbour may be faster.
+        """Take in a decoded message whose topic, run and sender have been checked, whatever the state.
 
         Raises:
             Misaligned: if a neighbour is in another protocol in the same round.
@@ -325,142 +340,74 @@ class Agent:
             if message.incarnation < life:
                 return self.reject("stale-incarnation")
             self._lives[src] = message.incarnation
-        if self._liveness.heard(src, self._clock()):
-            self._welcome_back(src)
-        now = self.conversation
-        if message.epoch != now.epoch:
-            if message.epoch < now.epoch:
+        if self._liveness.heard(src, self.clock()):
+            self.keeper.welcome_back(src, self.clock())
+        epoch = self.conversation.epoch
+        if message.epoch != epoch:
+            if message.epoch < epoch:
                 return self.reject("stale-epoch")
             self._epochs[src] = message.epoch
             if self._amnesic:
                 return self.reject("stale-epoch")  # the epoch that is about to be opened is newer still
             self._jump(message.epoch)
-            now = self.conversation
-        if message.round == now.round:
-            slot = self._now
-        elif message.round == now.round + 1:
-            slot = self._next
-        elif message.round < now.round:
-            if message.round == now.round - 1 and src not in self._now:
-                self._answer(src)  # a copy: it waits, perhaps for what I said and it did not hear
-            return self.reject("duplicate")
-        else:
-            self.reject("ahead")
-            if self.incarnation and self.state is PLAYING:
-                # My memory is older than what I said before I lost it: nobody keeps what I would need.
-                self._open_epoch()
-            return
-        if src in slot:
-            return self.reject("duplicate")
-        slot[src] = message
-        if slot is self._next and src not in self._now:
-            self._pacer.overtaken()
-        if slot is self._now and len(slot) == len(self._lives):
-            self._advance()
-
-    def _welcome_back(self, src: AgentId) -> None:
-        """A neighbour that was suspected is heard again. What was said to it meanwhile may be lost, and the
-        pause between copies has grown long; so say it now."""
-        for topic, payload in self.conversation.again(src):
-            self._publish(topic, payload)
-            self.resent += 1
-        self._pacer.restart(self._clock())
+        self.keeper.take(message)
 
     # -- epochs --------------------------------------------------------------------------------------
 
-    def _open_epoch(self) -> None:
-        """Make everybody start again: nobody has what this agent would need to go on."""
+    def open_epoch(self) -> None:
+        """Make everybody start again: nobody has what some agent would need to go on."""
         self._jump(1 + max(self.epoch, *self._epochs.values()))
 
     def _jump(self, epoch: int) -> None:
         """Drop the computation and start again from the inputs, in a newer epoch."""
         self.conversation.close()
-        self.conversation = Conversation(self.id, self._links, self._factory, epoch)
+        self._start_afresh(epoch)
         self.telemetry.begin(epoch)
-        self._durably(lambda store: store.reset(Saved(epoch, telemetry=self.telemetry.state())))
-        self._now, self._next = {}, {}
-        self._done.clear()
+        self.memory.reset(Saved(epoch, telemetry=self.telemetry.state()))
         if self.state is not JOINING:
             self.state = PLAYING
-            self._hear_first()
+            self._begin()
             self.hello()
 
-    # -- rounds --------------------------------------------------------------------------------------
+    # -- the computation, from its first word to its end ---------------------------------------------
 
     def _start_when_ready(self) -> None:
         if self.state is not JOINING or not self._echoed:
             return
-        # Whoever is back with its result needs nobody; its neighbours may have left.
-        if len(self._greeted) < len(self._peers) and not self.conversation.finished:
+        # Whoever is back with its result needs nobody; its neighbours may have left. An epoch that is new
+        # to all can be told only by who has heard of all.
+        if (
+            len(self._greeted) < len(self.peers)
+            and (self.keeper.barrier or self._amnesic)
+            and not self.conversation.finished
+        ):
             return
         if self._amnesic:
             self._amnesic = False
-            self._open_epoch()
+            self.open_epoch()
         self.state = PLAYING
         self._tell(UP)
         if self.conversation.saying is None:
-            self._hear_first()
-        else:  # back from the store: what was said last may never have left
-            self._pacer.restart(self._clock())
-            self._resend()
+            self._begin()
+        else:  # back from the store
+            self.keeper.resume(self.clock())
             if self.conversation.finished:
-                self._finish()
-        self._advance()
+                self.finish()
+        self.keeper.advance()
 
-    def _hear_first(self) -> None:
+    def _begin(self) -> None:
         """Start the protocol and say the first word of the computation."""
-        self.conversation.hear(None)
-        self._speak()
-
-    def _advance(self) -> None:
-        """Go on for as long as rounds are complete."""
-        while self.state is PLAYING and len(self._now) == len(self._lives) and self._all_accepted():
-            now = self._now
-            if self._store is not None:
-                heard = payloads_of(now, self._peers)
-                self._durably(lambda store: store.append(heard))  # noqa: B023 - called at once
-            self.received += len(now)
-            self.received_bytes += sum([len(message.raw) for message in now.values()])
-            self._now, self._next = self._next, {}
-            if not self.conversation.hear(now):
-                return self._finish()
-            self._speak()
-            if self._store is not None and (saved := self.conversation.snapshot(self._snapshot_every)):
-                saved.telemetry = self.telemetry.state()
-                self._durably(lambda store: store.reset(saved))
-
-    def _all_accepted(self) -> bool:
-        """Drop what the protocol cannot read; the neighbour's copy of it, resent, may be better."""
-        kind = self.conversation.kind
-        for j, message in self._now.items():
-            if message.kind != kind:
-                raise Misaligned(
-                    f"agent {self.id}, round {self.round}: neighbour {j} speaks {message.kind[:64]!r}, "
-                    f"expected {kind!r}"
-                )
-        saying = self.conversation.saying
-        if saying is not None:
-            accepts, accepts_told = saying.accepts, saying.accepts_told
-            for j in self._links.hears:
-                message = self._now[j]
-                if (accepts is not None and not accepts(message.body, j)) or (
-                    message.told is not None
-                    and accepts_told is not None
-                    and not accepts_told(message.told, j)
-                ):
-                    del self._now[j]
-                    self.reject("body")
-        return len(self._now) == len(self._lives)
-
-    def _speak(self) -> None:
-        """Publish what was just said."""
-        now, conversation = self._clock(), self.conversation
-        if conversation.round:
-            self._pacer.round_complete(now)
-            if self.first_round_at is None:
-                self.first_round_at = now
+        if self.conversation.hear(None):
+            self.speak()
         else:
-            self._pacer.restart(now)
+            self.finish()
+
+    def speak(self) -> None:
+        """Publish what the protocol has just said."""
+        now, conversation = self.clock(), self.conversation
+        self.keeper.said(now)
+        if conversation.round and self.first_round_at is None:
+            self.first_round_at = now
         self._said_at = now
         for topic, payload in conversation.kept[-1]:
             self._publish(topic, payload)
@@ -469,15 +416,36 @@ class Agent:
         if (measured := conversation.measured) is not None:
             self.telemetry.add(*measured)
 
-    def _finish(self) -> None:
+    def repeat(self, messages: Outgoing) -> None:
+        """Publish further copies of messages."""
+        for topic, payload in messages:
+            self._publish(topic, payload)
+        self.resent += len(messages)
+
+    def keep_snapshot(self) -> None:
+        """Put a snapshot in the place of what the store holds, if there is one and it is time for it."""
+        saved = self.conversation.snapshot(self._snapshot_every)
+        if saved is not None:
+            saved.telemetry = self.telemetry.state()
+            self.keeper.remember(saved)
+            self.memory.reset(saved)
+
+    def finish(self) -> None:
+        """The protocol has returned: stay for neighbours that may need the last words."""
         self.state = LINGERING
         # Says that the last round is complete here, which acknowledges the neighbours' last messages.
         self._tell(DONE)
-        self._pacer.restart(self._clock())
+        self.keeper.finished(self.clock())
         self._leave_when_acknowledged()
 
+    def leaves_alone(self, now: float) -> bool:
+        """Leave if nobody whose goodbye is awaited has been heard for long; whether it has left."""
+        if self.state is LINGERING and self._liveness.silence(self.waiting_for(), now) > LINGER:
+            self._leave()
+        return self.state is GONE
+
     def _leave_when_acknowledged(self) -> None:
-        if self.state is LINGERING and len(self._done) == len(self._peers):
+        if self.state is LINGERING and len(self.done) == len(self.peers):
             self._leave()
 
     def _leave(self) -> None:
@@ -489,16 +457,16 @@ class Agent:
     @property
     def deadline(self) -> float:
         """When ``tick`` has something to do unless a round completes before; in the clock's seconds."""
-        return min(self._pacer.deadline, self._look_at, self._said_at + HEARTBEAT)
+        return min(self.keeper.deadline, self._look_at, self._said_at + HEARTBEAT)
 
     @property
     def eager(self) -> bool:
-        """Whether messages have been lost lately: ``deadline`` then wants to be kept to the millisecond."""
-        return self._pacer.eager and self.state is not GONE
+        """Whether ``deadline`` wants to be kept to the millisecond."""
+        return self.keeper.eager and self.state is not GONE
 
     def tick(self, now: float) -> None:
-        """Say that this agent is there if it has been silent for a heartbeat, and resend the last two rounds'
-        messages if a neighbour has kept it waiting for too long."""
+        """Do what is due: look who is there, say that this agent is if it has been silent for a heartbeat,
+        and let the timekeeper do its part."""
         if self.state is GONE:
             return
         if now >= self._look_at:
@@ -507,42 +475,5 @@ class Agent:
         if now >= self._said_at + HEARTBEAT:
             self._said_at = now
             self._publish(self._status_topic, self._status(self._standing()).pack())
-        if now < self._pacer.deadline:
-            return
-        self._pacer.back_off(now)
-        if self.state is LINGERING and self._liveness.silence(self.waiting_for(), now) > LINGER:
-            return self._leave()
-        if self.state is not PLAYING or not self.round:
-            # A neighbour that missed the hello has not started, so it has sent no message that would have
-            # let this agent leave round 0; one that missed the goodbye waits for it.
-            self.hello()
-        self._resend()
-
-    def _resend(self) -> None:
-        for outgoing in self.conversation.kept:
-            for topic, payload in outgoing:
-                self._publish(topic, payload)
-            self.resent += len(outgoing)
-
-    def _answer(self, j: AgentId) -> None:
-        """Say the last two rounds again to one neighbour; once a round, or answers would be answered."""
-        if self._answered[j] == self.round:
-            return
-        self._answered[j] = self.round
-        for topic, payload in self.conversation.again(j):
-            self._publish(topic, payload)
-            self.resent += 1
-
-    def suspects(self) -> dict[AgentId, str]:
-        """The neighbours that seem not to be there: ``suspect``, or ``down`` after a while."""
-        return self._liveness.suspects()
-
-    def waiting_for(self) -> Sequence[AgentId]:
-        """The neighbours whose hello, message or goodbye is awaited."""
-        seen: Set[AgentId] = {
-            JOINING: self._greeted,
-            PLAYING: self._now.keys(),
-            LINGERING: self._done,
-            GONE: self._lives.keys(),
-        }[self.state]
-        return tuple(j for j in self._peers if j not in seen)
+        if now >= self.keeper.deadline:
+            self.keeper.tick(now)

@@ -34,13 +34,15 @@ def in_rounds(
     neighbours: Sequence[AgentId],
     fold: Callable[[Any, Any], Any] = newest,
     resume: Snapshot | None = None,
+    listeners: Sequence[AgentId] | None = None,
 ) -> Protocol:
     """Run a protocol of rounds where messages may be lost, repeated and overtaken: in free mode.
 
     Sections 4.4 and 5.1. Says (k, body of round k, body of round k-1) at every tick and goes on to round
     k+1 when the newest message of *every* neighbour has come to round k. Then no neighbour is ever more
     than one round away, so the newest message is all that is needed: nothing is stored, and a neighbour's
-    round k+1 acknowledges mine.
+    round k+1 acknowledges mine. A neighbour that listens to this agent and is not heard by it says its round
+    to it privately, on top of what it says to its own listeners.
 
     Guarantee: the protocol hears exactly what it would hear in rounds mode, at some later time. Reports of
     the main protocol that arrive between two rounds are folded into one. Public bodies only, and small ones:
@@ -48,16 +50,22 @@ def in_rounds(
 
     Args:
         protocol: factory of the protocol of rounds.
-        neighbours: whom it hears and who hears it; one that is declared gone is no longer waited for.
+        neighbours: whom it hears; one that is declared gone is no longer waited for.
         fold: (folded so far, next report) -> folded; not called for the first report of a round.
         resume: a snapshot, or None.
+        listeners: who hears it; None: the neighbours.
     Raises:
         ValueError: if the protocol says something private.
     """
+    absent: tuple[AgentId, ...]
     if resume is None:
-        round_, before, inner, report, peers = 0, None, None, None, tuple(sorted(neighbours))
+        round_, before, inner, report, absent = 0, None, None, None, ()
     else:
-        round_, before, inner, report, peers = resume
+        round_, before, inner, report, absent = resume
+    hears, heard_by = set(neighbours), set(neighbours if listeners is None else listeners)
+    peers = [j for j in sorted(hears) if j not in absent]
+    unheard = [j for j in sorted(heard_by - hears) if j not in absent]
+    deaf = sorted(hears - heard_by)
     generator = protocol(inner)
     lost: tuple[AgentId, ...] = ()
     try:
@@ -67,21 +75,27 @@ def in_rounds(
                 raise ValueError(f"{say.kind!r} says something private, which cannot be said in rounds")
             heard = yield Say(
                 (round_, say.body, before),
+                to=dict.fromkeys(deaf, round_),
                 kind=f"rounds({say.kind})",
                 accepts=_accepts(round_, say.accepts),
+                accepts_told=_is_round,
                 report=say.report,
                 record=say.record,
-                snapshot=None if say.snapshot is None else (round_, before, say.snapshot, report, peers),
+                snapshot=None if say.snapshot is None else (round_, before, say.snapshot, report, absent),
             )
             if heard.gone:
                 lost = tuple(sorted({*lost, *heard.gone}))
-                peers = tuple(j for j in peers if j not in heard.gone)
+                absent = tuple(sorted({*absent, *heard.gone}))
+                peers = [j for j in peers if j not in heard.gone]
+                unheard = [j for j in unheard if j not in heard.gone]
             if heard.report is not None:
                 report = heard.report if report is None else fold(report, heard.report)
             # What was accepted one round ago as a message one round ahead is read, and checked, only now.
             readable = _accepts(round_, say.accepts)
             bodies = {j: body for j, body in heard.said.items() if body[0] >= round_ and readable(body, j)}
             if not all(j in bodies for j in peers):
+                continue
+            if not all(heard.told.get(j, -1) >= round_ for j in unheard):
                 continue
             said = {j: bodies[j][1 if bodies[j][0] == round_ else 2] for j in peers}
             try:
@@ -91,6 +105,10 @@ def in_rounds(
             round_, before, say, report, lost = round_ + 1, say.body, following, None, ()
     finally:
         generator.close()
+
+
+def _is_round(told: Any, src: AgentId) -> bool:
+    return type(told) is int and told >= 0
 
 
 def _accepts(round_: int, inner: Accepts | None) -> Accepts:

@@ -24,32 +24,33 @@ class Links:
     Args:
         part: id, run and neighbours.
         incarnation: the life that speaks.
+        since: the round of the present epoch in which it began.
 
     Attributes:
         hears: the agents it listens to, ascending.
         peers: these and the agents that listen to it, ascending.
     """
 
-    def __init__(self, part: Part, incarnation: int) -> None:
+    def __init__(self, part: Part, incarnation: int, since: int = 0) -> None:
         self.hears = tuple(sorted(part.hears))
         self.peers = tuple(sorted({*part.hears, *part.heard_by}))
         self._listeners = frozenset(part.heard_by)
         self._pulsed = tuple(j for j in self.hears if j not in self._listeners)
         self._to = {j: topics.to(part.run, part.agent, j) for j in self.peers}
         self._say = topics.say(part.run, part.agent)
-        self._prefix = codec.Prefix(part.run, part.agent, incarnation)
+        self._prefix = codec.Prefix(part.run, part.agent, incarnation, since)
 
     def private(self, j: AgentId) -> str:
         """The topic that only j reads."""
         return self._to[j]
 
     def outgoing(self, say: Say, epoch: int, round_: int) -> Outgoing:
-        """A round's messages: one broadcast, or one a neighbour if some of it is private."""
+        """A round's messages: one broadcast, or one a neighbour if listeners are told something private."""
 
         def encode(body: Any, told: Any = None) -> bytes:
             return codec.encode(self._prefix, epoch, round_, say.kind, body, told)
 
-        if say.to:
+        if not self._listeners.isdisjoint(say.to):
             return [
                 (self._to[j], encode(say.body if j in self._listeners else None, say.to.get(j)))
                 for j in self.peers
@@ -59,7 +60,9 @@ class Links:
             messages.append((self._say, encode(say.body)))
         if self._pulsed:
             pulse = encode(None)
-            messages.extend((self._to[j], pulse) for j in self._pulsed)
+            messages.extend(
+                (self._to[j], encode(None, say.to[j]) if j in say.to else pulse) for j in self._pulsed
+            )
         return messages
 
 
@@ -71,34 +74,45 @@ class Conversation:
         links: where words go.
         factory: makes the protocol.
         epoch: which computation of the run this is.
-        left: what a store gave back, to go on from there; None: from the start.
+        left: what a store gave back, to go on from there; None: from the start. What was heard since is to
+            be replayed.
+        free: whether neighbours need the last message only, and those it does not listen to may tell it
+            something; in rounds they need the last two.
 
     Attributes:
         round: the current round, from 0.
         saying: what is said in it; None before the protocol has started.
         result: what the protocol returned.
         finished: whether it has.
-        kept: the messages of the last two rounds, newest last.
+        kept: the messages that neighbours may still need, newest last.
         replayed: rounds gone through again on the way here.
         remade: what was measured in these rounds: (round, measurements).
     """
 
     def __init__(
-        self, agent: AgentId, links: Links, factory: Factory, epoch: int, left: Saved | None = None
+        self,
+        agent: AgentId,
+        links: Links,
+        factory: Factory,
+        epoch: int,
+        left: Saved | None = None,
+        *,
+        free: bool = False,
     ) -> None:
         self.epoch, self.round, self.replayed = epoch, 0, 0
         self.saying: Say | None = None
         self.result: Any = None
         self.finished = False
         self.kept: list[Outgoing] = []
-        self._agent, self._links = agent, links
         self.remade: list[tuple[int, Mapping[str, float]]] = []
+        self._agent, self._links, self._keeps = agent, links, 1 if free else 2
+        self._told_by = links.peers if free else links.hears
         self._previous: Say | None = None
         self._saved_round = 0
         snapshot = None if left is None or left.snapshot is None else codec.unpack(left.snapshot, ENTRY_LIMIT)
         self._protocol: Protocol = factory(snapshot)
         if left is not None:
-            self._replay(left)
+            self._restore(left)
 
     @property
     def measured(self) -> tuple[int, Mapping[str, float]] | None:
@@ -112,9 +126,11 @@ class Conversation:
         """Which protocol is being spoken."""
         return self.saying.kind if self.saying is not None else ""
 
-    def hear(self, messages: dict[AgentId, Message] | None) -> bool:
+    def hear(self, messages: Mapping[AgentId, Message] | None) -> bool:
         """Let the protocol go on; None starts it.
 
+        Args:
+            messages: neighbour -> its message; one that is missing has not been heard.
         Returns:
             Whether it said something; otherwise it has finished.
         Raises:
@@ -124,11 +140,15 @@ class Conversation:
             if messages is None:
                 say = next(self._protocol)
             else:
-                hears = self._links.hears
+                hears: Sequence[AgentId] = self._links.hears
+                told_by: Sequence[AgentId] = self._told_by
+                if len(messages) < len(self._links.peers):
+                    hears = [j for j in hears if j in messages]
+                    told_by = [j for j in told_by if j in messages]
                 say = self._protocol.send(
                     Heard(
                         {j: messages[j].body for j in hears},
-                        {j: told for j in hears if (told := messages[j].told) is not None},
+                        {j: told for j in told_by if (told := messages[j].told) is not None},
                     )
                 )
                 self.round += 1
@@ -142,8 +162,24 @@ class Conversation:
         except (TypeError, ValueError) as error:
             raise self._failed(error) from error
         self._previous, self.saying = self.saying, say
-        self.kept = [*self.kept[-1:], outgoing]
+        self.kept = [*self.kept, outgoing][-self._keeps :]
         return True
+
+    def replay(self, messages: Mapping[AgentId, Message]) -> None:
+        """Hear again what a former life has heard."""
+        if self.hear(messages):
+            self._remake()
+        self.replayed += 1
+
+    def accepts(self, message: Message, *, heard: bool = True) -> bool:
+        """Whether the protocol can read a message, of an agent that it listens to unless not ``heard``."""
+        say = self.saying
+        if say is None:
+            return True
+        if heard and say.accepts is not None and not say.accepts(message.body, message.src):
+            return False
+        told, accepts_told = message.told, say.accepts_told
+        return told is None or accepts_told is None or accepts_told(told, message.src)
 
     def _failed(self, error: Exception) -> AgentError:
         """The protocol is the user's code: whatever it raises or says wrongly ends this agent, named."""
@@ -154,7 +190,7 @@ class Conversation:
         )
 
     def again(self, j: AgentId) -> Outgoing:
-        """What was said to one neighbour in the last two rounds, as messages to it alone."""
+        """What one neighbour may still need, as messages to it alone."""
         topic = self._links.private(j)
         # A broadcast's payload is what it would have read; whoever does not listen has messages of its own.
         return [(topic, dict(outgoing).get(topic, outgoing[0][1])) for outgoing in self.kept if outgoing]
@@ -174,7 +210,8 @@ class Conversation:
         ):
             return None
         self._saved_round = self.round
-        words = None if previous is None else codec.pack((previous.kind, previous.body, dict(previous.to)))
+        needed = previous is not None and self._keeps > 1
+        words = codec.pack((previous.kind, previous.body, dict(previous.to))) if needed and previous else None
         try:
             return Saved(self.epoch, self.round, codec.pack(say.snapshot), words)
         except TypeError as error:
@@ -184,7 +221,7 @@ class Conversation:
         """End the protocol."""
         self._protocol.close()
 
-    def _replay(self, left: Saved) -> None:
+    def _restore(self, left: Saved) -> None:
         self.round = self._saved_round = left.round
         if left.previous is not None:
             kind, body, to = codec.unpack(left.previous, ENTRY_LIMIT)
@@ -193,17 +230,7 @@ class Conversation:
         self.hear(None)
         if left.snapshot is None:  # with one, this was measured before it was taken
             self._remake()
-        for payloads in left.log:
-            messages = [codec.decode(payload) for payload in payloads]
-            if self.hear({message.src: message for message in messages}):
-                self._remake()
-            self.replayed += 1
 
     def _remake(self) -> None:
         if (measured := self.measured) is not None:
             self.remade.append(measured)
-
-
-def payloads_of(messages: dict[AgentId, Message], peers: Sequence[AgentId]) -> list[bytes]:
-    """A round's messages as they came, for the log."""
-    return [messages[j].raw for j in peers]

@@ -16,7 +16,7 @@ import os
 import secrets
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from node.part import Part
 from node.protocol import Protocol
 from node.store import DiskStore
 from node.switchboard import Switchboard
+from node.ticking import ticking
 
 if TYPE_CHECKING:
     import socket
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 BEAT = 0.05
 # The same while messages are being lost: the shortest retransmission time-out of ``node.pacing``.
 HASTE = 0.004
+# So many connections of a process are made at a time.
+AT_ONCE = 16
+# Agents that run freely tick by themselves; so many of them are looked after at the full pace, more at less.
+CROWD = 500
 PROGRESS_EVERY = 0.2
 TELEMETRY_EVERY = 0.25
 TELEMETRY_ROWS = 64
@@ -61,14 +66,15 @@ class Host:
 
     Args:
         start: the ``start`` message (see ``runner.launch``): ``run``, ``client``, ``protocol``, ``broker``
-            (host, port, tls), ``shared`` (user, password, client_id) or None, ``agents``: each with ``part``
-            and, unless shared, its own ``access``; optional ``import_path`` (folders with modules of the
-            user's), ``stores`` (agent -> directory), ``sync``, ``life``, how often this host was started
+            (an ``Address.place``), ``shared`` (user, password, client_id) or None, ``agents``: each with
+            ``part`` and, unless shared, its own ``access``; optional ``import_path`` (folders with modules of
+            the user's), ``stores`` (agent -> directory), ``sync``, ``life``, how often this host was started
             before, ``patient``, whether the broker may be away at first, and ``recorded``, whether a
             recorder gives receipts.
         tell: sends one message to the runner.
 
     Attributes:
+        outlets: agent -> its driver and the connection that it speaks through.
         released: whether every agent of the run has its result. Until then the process stays: an agent that
             comes back without its memory needs its neighbours, even those that had finished.
         recorded: whether receipts of what was measured may come.
@@ -81,8 +87,10 @@ class Host:
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._start = start
         extend_path(start.get("import_path", ()))
+        self._gate = asyncio.Semaphore(AT_ONCE)
         self._connections: list[tuple[Connection, Switchboard, list[Agent]]] = []
         self._reported: set[str] = set()
+        self.outlets: dict[str, tuple[Agent, Connection]] = {}
         shared = start["shared"]
         parts = [(Part.from_dict(entry["part"]), entry.get("access")) for entry in start["agents"]]
         if shared is not None:
@@ -95,7 +103,7 @@ class Host:
     def _connect(self, access: dict[str, Any], parts: list[Part]) -> None:
         """Prepare one connection for these agents."""
         broker, run = self._start["broker"], self._start["run"]
-        address = Address(broker["host"], broker["port"], access["user"], access["password"], broker["tls"])
+        address = Address.at(broker, access["user"], access["password"])
 
         def deliver(topic: str, payload: bytes) -> None:
             try:
@@ -111,6 +119,7 @@ class Host:
 
         connection = Connection(self._start["client"], address, access["client_id"], deliver)
         agents = [self._agent(part, connection) for part in parts]
+        self.outlets.update((agent.id, (agent, connection)) for agent in agents)
         if len(agents) == 1:  # a connection has one will; only alone behind it can an agent have its own
             connection.will = Will(topics.status(run, parts[0].agent), agents[0].will())
         switchboard = Switchboard(run, agents)
@@ -141,9 +150,12 @@ class Host:
             AgentError, BrokerError: the first thing that stopped an agent.
         """
         tasks = [asyncio.create_task(self._beat(), name="heartbeat")]
+        if free := [agent for agent in self._agents if agent.free]:
+            tasks.append(asyncio.create_task(ticking(free, time.monotonic), name="ticks"))
         for connection, switchboard, agents in self._connections:
             joined = partial(_reconnected, agents)
-            keeping = connection.keep(switchboard.topics(), joined, patient=self._start.get("patient", False))
+            patient = self._start.get("patient", False)
+            keeping = connection.keep(switchboard.topics(), joined, patient=patient, gate=self._gate)
             tasks.append(asyncio.create_task(keeping, name=f"connection-{agents[0].id}"))
         try:
             await asyncio.wait({*tasks, self._failure}, return_when=asyncio.FIRST_COMPLETED)
@@ -183,6 +195,8 @@ class Host:
     async def _beat(self) -> None:
         """Resend, publish telemetry, report progress and results, until every agent has left."""
         pairs = [(agent, connection) for connection, _, agents in self._connections for agent in agents]
+        free = sum(agent.free for agent in self._agents)
+        pace = max(1.0, free / CROWD)
         next_progress = next_telemetry = 0.0
         ending: float | None = None
         while True:
@@ -191,7 +205,7 @@ class Host:
             if flush:
                 next_telemetry = now + TELEMETRY_EVERY
             for agent, connection in pairs:
-                if now >= agent.deadline:
+                if not agent.free and now >= agent.deadline:
                     agent.tick(now)
                 if not self.recorded:
                     agent.telemetry.discard()
@@ -202,7 +216,7 @@ class Host:
                     self._reported.add(agent.id)
                     self._tell({"type": "result", **describe(agent)})
             if now >= next_progress:
-                next_progress = now + PROGRESS_EVERY
+                next_progress = now + pace * PROGRESS_EVERY
                 self._tell({"type": "progress", "agents": {a.id: progress(a) for a in self._agents}})
             if self.released and all(agent.state is GONE for agent in self._agents):
                 if not self.recorded or now - (ending or now) > RECORD_PATIENCE:
@@ -211,7 +225,8 @@ class Host:
                     ending, next_telemetry = now, now  # say that this was all, and wait for the receipt
                 elif all(agent.telemetry.settled for agent in self._agents):
                     return
-            await asyncio.sleep(HASTE if any(agent.eager for agent in self._agents) else BEAT)
+            hurry = free < len(self._agents) and any(agent.eager for agent in self._agents)
+            await asyncio.sleep(HASTE if hurry else pace * BEAT)
 
 
 def _reconnected(agents: list[Agent]) -> None:
@@ -238,6 +253,7 @@ def progress(agent: Agent) -> dict[str, Any]:
         "state": agent.state,
         "round": agent.round,
         "kind": agent.kind,
+        "free": agent.free,
         "record": agent.telemetry.latest,
         "waiting_for": agent.waiting_for()[:5],
         "suspects": agent.suspects(),
@@ -339,12 +355,17 @@ async def _serve(control: socket.socket) -> int:
 
 def main(control: socket.socket) -> int:
     """Be a host until its agents have left or the runner has gone. Returns the exit code."""
+    return run(_serve(control))
+
+
+def run(serving: Coroutine[Any, Any, int]) -> int:
+    """Run a host's main coroutine under the collector and in the event loop that suit it."""
     # What was imported before stays for ever; a round's garbage has no cycles. Looking for them less often
     # saves a tenth of the CPU of a round.
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(control))
+        return runner.run(serving)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

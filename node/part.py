@@ -29,6 +29,7 @@ class Part:
         utility: its private utility: ``{"family": ..., parameters}``; see ``node.utilities.build``.
         contract: the public rules, the same at every agent: mechanism, its parameters, learning, stopping.
         record_every: rounds between two rows of telemetry; 0 for none.
+        tick: free-running mode: seconds between two ticks of this agent; None: it keeps rounds.
     """
 
     agent: AgentId
@@ -38,10 +39,20 @@ class Part:
     utility: Mapping[str, Any]
     contract: Mapping[str, Any]
     record_every: int = 1
+    tick: float | None = None
+
+    @property
+    def free(self) -> bool:
+        """Whether agents run freely, each on ticks of its own, instead of keeping rounds."""
+        return self.tick is not None
 
     def digest(self) -> str:
-        """Fingerprint of the public rules; neighbours whose digests differ refuse to play each other."""
-        return hashlib.sha256(json.dumps(self.contract, sort_keys=True).encode()).hexdigest()[:16]
+        """Fingerprint of the public rules; neighbours whose digests differ refuse to play each other.
+
+        How fast an agent ticks is its own affair; whether it keeps rounds is not.
+        """
+        rules = json.dumps(self.contract, sort_keys=True) + (" free" if self.free else "")
+        return hashlib.sha256(rules.encode()).hexdigest()[:16]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON-able data; ``Part.from_dict`` is the inverse."""
@@ -55,7 +66,7 @@ class Part:
             ValueError: naming unknown or missing keys.
         """
         names = {f.name for f in fields(cls)}
-        unknown, missing = set(data) - names, names - set(data) - {"record_every"}
+        unknown, missing = set(data) - names, names - set(data) - {"record_every", "tick"}
         if unknown or missing:
             raise ValueError(f"part: unknown keys {sorted(unknown)}, missing keys {sorted(missing)}")
         return cls(**{**data, "hears": tuple(data["hears"]), "heard_by": tuple(data["heard_by"])})

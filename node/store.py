@@ -43,16 +43,19 @@ class Saved:
         round: the round in which the snapshot's words are said; the log starts there.
         snapshot: packed, for ``protocol(resume=...)``; None: a fresh start, in round 0.
         previous: the packed words of the round before, or None.
-        log: the payloads heard in each round since, one tuple a round.
-        telemetry: what had been measured and may not be recorded yet (``Telemetry.state``), or None.
+        telemetry: what was measured until then and may not be on file yet (``Telemetry.state``), or None.
+        newest: free mode: the newest payload of each neighbour heard by then.
+        log: the payloads heard in each round since, one tuple a round; in free mode those that had become
+            newest at each tick since.
     """
 
     epoch: int = 0
     round: int = 0
     snapshot: bytes | None = None
     previous: bytes | None = None
-    log: list[tuple[bytes, ...]] = field(default_factory=list)
     telemetry: bytes | None = None
+    newest: tuple[bytes, ...] = ()
+    log: list[tuple[bytes, ...]] = field(default_factory=list)
 
 
 class Store(Protocol):
@@ -134,7 +137,8 @@ class DiskStore:
     def reset(self, saved: Saved) -> None:
         """See ``Store``. A crash at any instant leaves the old state or the new one."""
         # The log names the snapshot it continues: an old log beside a new snapshot is known for what it is.
-        self._write("snapshot", (saved.epoch, saved.round, saved.snapshot, saved.previous, saved.telemetry))
+        content = (saved.epoch, saved.round, saved.snapshot, saved.previous, saved.telemetry, saved.newest)
+        self._write("snapshot", content)
         self._open_log(saved, fresh=True)
 
     def append(self, heard: Sequence[bytes]) -> None:
@@ -162,8 +166,9 @@ class DiskStore:
                 (bytes() | None) as snapshot,
                 (bytes() | None) as previous,
                 (bytes() | None) as telemetry,
-            ):
-                return Saved(epoch, round_, snapshot, previous, telemetry=telemetry)
+                tuple() as newest,
+            ) if all(type(payload) is bytes for payload in newest):
+                return Saved(epoch, round_, snapshot, previous, telemetry, newest)
             case _:
                 return None
 

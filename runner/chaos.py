@@ -21,7 +21,18 @@ from typing import TYPE_CHECKING, Any
 from broker import topics
 from broker.proxy import AT_ONCE, Proxy, Weather
 from runner.errors import UserError
-from topologies.faults import Amnesia, AnyEvent, BrokerKill, Crash, Cut, Faults, Partition, Pause, schedule
+from topologies.faults import (
+    Amnesia,
+    AnyEvent,
+    BrokerKill,
+    Crash,
+    Cut,
+    Faults,
+    Partition,
+    Pause,
+    schedule,
+    standstill,
+)
 
 if TYPE_CHECKING:
     import random
@@ -152,12 +163,17 @@ class Chaos:
 
     def standstill(self) -> float:
         """For how many seconds the faults together may keep everybody from going on."""
-        return sum(getattr(event, "lasts", 0.0) + getattr(event, "down", 0.0) for event in self._events)
+        return standstill(self._events)
 
     async def interpose(self, stack: AsyncExitStack, address: Address) -> Address:
         """Where the agents are to connect: the broker, or a proxy in front of it."""
         if not _needs_proxy(self._faults, self._events):
             return address
+        if address.tls:
+            raise UserError(
+                f"{address}: [faults] asks for messages to be lost, delayed or cut, and inside TLS nobody "
+                "can tell them apart; expected mqtt:// or other faults"
+            )
         self.proxy = Proxy(address, self.weather.fate, seed=self._seed)
         await stack.enter_async_context(self.proxy)
         return self.proxy.address

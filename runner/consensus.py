@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from node.consensus.truth import ConsensusEnvironment
-from runner.facts import Facts, common, gather
+from runner.facts import Facts, common, counted, gather
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ class ConsensusResult(Facts):
 
     Attributes (beside those of ``Facts``):
         primitive: which one.
-        primitive_rounds: its rounds among all rounds.
+        primitive_rounds: its rounds (or ticks) among all.
         values: agent -> what it found; empty if it never had an estimate.
         expected: what it should have found.
         error: largest |found - expected| (trimmed averaging: distance from the range of the inputs); None if
@@ -107,7 +107,9 @@ def judge_consensus(
     return ConsensusResult(
         **facts,
         primitive=primitive,
-        primitive_rounds=common("rounds of the primitive", {i: r["rounds"] for i, r in results.items()}),
+        primitive_rounds=counted(
+            "rounds of the primitive", {i: r["rounds"] for i, r in results.items()}, facts["synchrony"]
+        ),
         values=values,
         expected=list(truth.expected(primitive, facts["diameter"])),
         error=max(errors) if all(map(math.isfinite, errors)) else None,

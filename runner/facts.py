@@ -20,13 +20,18 @@ class Facts:
 
     Attributes:
         run, scenario: the run's id and the scenario's name.
-        mode: ``processes`` or ``virtual``.
+        mode: ``processes``, ``virtual`` or ``lockstep``.
+        synchrony: ``rounds`` or ``free``.
         agents: N.
         diameter: largest distance between two agents, as they found it.
-        rounds: all rounds, survey and agreement included; equal at every agent.
-        stopped_in_round: the round, from 0, at whose end all agents stopped.
-        messages, bytes: first copies received from neighbours, one per link and round, and their payloads.
-        published: messages published by agents for these, one per agent and round on undirected graphs.
+        rounds: all rounds, survey and agreement included; equal at every agent. Free mode: the ticks of the
+            agent that had most.
+        stopped_in_round: the round, from 0, at whose end all agents stopped; in free mode of the stopping
+            rule, counted with the survey and the agreement.
+        messages, bytes: first copies received from neighbours, one per link and round, and their payloads (0
+            in lockstep, where nothing is encoded); in free mode those that were newest when they came.
+        published: messages published by agents for these, one per agent and round (or tick) on undirected
+            graphs.
         retransmissions: further copies published.
         seconds: wall time from the launch to the last result (virtual seconds in a virtual run).
         first_round_seconds: wall time from the launch until every agent had completed its first round.
@@ -39,6 +44,7 @@ class Facts:
     run: str
     scenario: str
     mode: str
+    synchrony: str = "rounds"
     agents: int
     diameter: int
     rounds: int
@@ -78,11 +84,11 @@ def gather(
     Raises:
         RunFailed: if the agents' accounts contradict each other.
     """
-    agents = loaded.agents
-    rounds = common("rounds", {i: reports[i]["rounds"] for i in agents})
-    counted = common("agents", {i: reports[i]["result"]["agents"] for i in agents})
-    if counted != len(agents):
-        raise RunFailed(f"the agents counted {counted} of themselves, the scenario has {len(agents)}")
+    agents, synchrony = loaded.agents, str(loaded.spec.synchrony.mode)
+    rounds = counted("rounds", {i: reports[i]["rounds"] for i in agents}, synchrony)
+    found = common("agents", {i: reports[i]["result"]["agents"] for i in agents})
+    if found != len(agents):
+        raise RunFailed(f"the agents counted {found} of themselves, the scenario has {len(agents)}")
     dropped: Counter[str] = Counter()
     for report in reports.values():
         dropped.update(report["rejected"])
@@ -91,10 +97,11 @@ def gather(
         "run": run,
         "scenario": str(loaded.spec.name),
         "mode": mode,
+        "synchrony": synchrony,
         "agents": len(agents),
         "diameter": common("diameter", {i: reports[i]["result"]["diameter"] for i in agents}),
         "rounds": rounds,
-        "stopped_in_round": rounds - 1,
+        "stopped_in_round": _stopped(reports, rounds) if synchrony == "free" else rounds - 1,
         "messages": sum(r["received"] for r in reports.values()),
         "bytes": sum(r["received_bytes"] for r in reports.values()),
         "published": sum(r["sent"] for r in reports.values()),
@@ -107,6 +114,21 @@ def gather(
         "restarts": sum(r["restarts"] for r in reports.values()),
         "run_dir": run_dir,
     }
+
+
+def _stopped(reports: Mapping[str, Mapping[str, Any]], ticks: int) -> int:
+    """The round of the stopping rule; the last tick if ``max_rounds`` ended everybody."""
+    stopped = {i: at for i, r in reports.items() if (at := r["result"]["stopped"]) is not None}
+    return int(common("the round of the stopping rule", stopped)) if stopped else ticks - 1
+
+
+def counted(what: str, values: Mapping[str, int], synchrony: str) -> int:
+    """Rounds, the same at all agents; or ticks, of the agent that had most.
+
+    Raises:
+        RunFailed: if they differ and should not.
+    """
+    return max(values.values()) if synchrony == "free" else int(common(what, values))
 
 
 def common(what: str, values: Mapping[str, Any]) -> Any:

@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING, Any
 from broker import access, topics
 from broker.embedded import EmbeddedBroker, PortInUse
 from broker.mqtt import make_transport
-from broker.transport import Address, BrokerError, parse_url
+from broker.transport import BrokerError
 from node.host import PROTOCOL
 from runner.errors import RunFailed, UserError
 from runner.hosts import Hosts, Message, distribute
 from runner.lives import Lives
 from runner.scribe import Scribe
+from runner.start import start_message
 from runner.supervisor import Supervisor
 
 if TYPE_CHECKING:
+    from broker.transport import Address
     from node.part import Part
     from runner.chaos import Chaos
     from runner.ledger import Mark
@@ -47,7 +49,7 @@ class Settings:
 
     Attributes:
         hosts: number of processes; None: one per agent.
-        broker: URL of a broker to use; None starts the embedded one.
+        broker: a broker to use, with the one user that it is used as; None starts the embedded one.
         directory: the run's directory.
         watch: called with (agent, progress).
         warn: called with what the user should know and the run survives.
@@ -57,7 +59,7 @@ class Settings:
     """
 
     hosts: int | None
-    broker: str | None
+    broker: Address | None
     directory: Path
     watch: Watch
     warn: Warn
@@ -76,6 +78,7 @@ class Launched:
         outcome: done when every agent has reported, or with the error that ended the run.
         revive: called with a host and its exit code; whether it is being started again.
         progress: agent -> where it stood when it was last heard of; moved: when any last moved (monotonic).
+            A free-running agent always moves; it does not count while one of them thinks a neighbour away.
         lives: what agents count, over all their lives.
     """
 
@@ -85,6 +88,7 @@ class Launched:
     reports: dict[str, Message] = field(default_factory=dict)
     progress: dict[str, Message] = field(default_factory=dict)
     moved: float = field(default_factory=time.monotonic)
+    stalled: set[str] = field(default_factory=set)
     failures: dict[int, Message] = field(default_factory=dict)
     farewells: set[int] = field(default_factory=set)
     lives: Lives = field(default_factory=Lives)
@@ -98,7 +102,13 @@ class Launched:
             case "progress":
                 for agent, info in message["agents"].items():
                     before = self.progress.get(agent)
-                    if before is None or (before["round"], before["state"]) != (info["round"], info["state"]):
+                    if info["free"]:
+                        (self.stalled.add if info["suspects"] else self.stalled.discard)(agent)
+                    moved = before is None or (before["round"], before["state"]) != (
+                        info["round"],
+                        info["state"],
+                    )
+                    if moved and not self.stalled:
                         self.moved = time.monotonic()
                     if info["not_durable"] and not (before and before["not_durable"]):
                         self.warn(info["not_durable"])
@@ -143,16 +153,19 @@ class Launched:
 
     def stuck(self) -> str:
         """Who waits for whom, in words."""
-        waiting = {
-            agent: info["waiting_for"] for agent, info in self.progress.items() if info.get("waiting_for")
-        }
-        if not self.progress:
-            return "no agent has been heard of"
-        # The agent furthest behind is the likeliest cause; what it waits for is the likeliest place.
-        agent = min(waiting or self.progress, key=lambda a: (self.progress[a]["round"], a))
-        info = self.progress[agent]
-        awaited = ", ".join(waiting.get(agent, ())) or "nobody"
-        return f"agent {agent} ({info['state']}, round {info['round']}) waits for {awaited}"
+        return who_waits(self.progress)
+
+
+def who_waits(progress: Mapping[str, Mapping[str, Any]]) -> str:
+    """Who waits for whom, in words, from where every agent stands."""
+    waiting = {agent: info["waiting_for"] for agent, info in progress.items() if info.get("waiting_for")}
+    if not progress:
+        return "no agent has been heard of"
+    # The agent furthest behind is the likeliest cause; what it waits for is the likeliest place.
+    agent = min(waiting or progress, key=lambda a: (progress[a]["round"], a))
+    info = progress[agent]
+    awaited = ", ".join(waiting.get(agent, ())) or "nobody"
+    return f"agent {agent} ({info['state']}, round {info['round']}) waits for {awaited}"
 
 
 async def run_processes(
@@ -175,6 +188,12 @@ async def run_processes(
     async with AsyncExitStack() as stack:
         stores = _stores(stack, loaded)
         chaos = _chaos(loaded, settings, shares, stores)
+        if settings.broker is not None:
+            try:
+                # Before there is any process of an agent.
+                await _probe(settings.broker, spec.client, run)
+            except BrokerError as error:
+                raise UserError(str(error)) from None
         launched = Launched(shares, settings.watch, settings.warn)
         hosts = Hosts(
             len(shares),
@@ -186,7 +205,7 @@ async def run_processes(
         # The fork server imports while the broker starts.
         starting = asyncio.create_task(hosts.start(), name="hosts")
         stack.push_async_callback(asyncio.wait, {starting})  # what was begun must be whole to be closed
-        address, own = await _broker(stack, settings, loaded, grants, launched, run, chaos)
+        address, own = await _broker(stack, settings, loaded, grants, launched, chaos)
         await asyncio.shield(starting)
         if not own:
             stack.push_async_callback(_clean_up, address, spec.client, loaded.agents, run, settings.warn)
@@ -199,10 +218,8 @@ async def run_processes(
                 "directory": str(settings.directory),
                 "client": spec.client,
                 **recorder,
-                "host": address.host,
-                "port": address.port,
-                "tls": address.tls,
-                "agents": list(loaded.agents),
+                "place": address.place(),
+                "agents": sorted(loaded.recorded),
             }
             scribe = Scribe(
                 config, settings.warn, restart=loaded.spec.recovery.restart, **_receipts(hosts, shares)
@@ -213,39 +230,35 @@ async def run_processes(
         # the broker.
         stack.push_async_callback(hosts.close)
 
-        def start_message(host: int, life: int) -> Message:
-            agents = [
-                {
-                    "part": parts[agent].as_dict(),
-                    **({} if shared else {"access": _access(grants[agent], address, own)}),
-                }
-                for agent in shares[host]
-            ]
+        def message_for(host: int, life: int) -> Message:
+            share = shares[host]
+            message = start_message(
+                [parts[agent] for agent in share],
+                via.place(),
+                client=spec.client,
+                protocol=settings.protocol,
+                access=None if shared else {i: _access(grants[i], address, own) for i in share},
+                shared=_access(grants[f"host-{host}"], address, own) if shared else None,
+                stores={agent: str(directory) for agent, directory in stores.items()},
+                sync=recovery.durable == "round",
+                import_path=[str(Path(folder).resolve()) for folder in settings.import_path],
+                patient=recovery.restart,  # whoever comes back may find the broker dead as well
+            )
             return {
-                "type": "start",
-                "run": run,
-                "client": spec.client,
-                "protocol": settings.protocol,
-                "import_path": [str(Path(folder).resolve()) for folder in settings.import_path],
-                "broker": {"host": via.host, "port": via.port, "tls": via.tls},
-                "shared": _access(grants[f"host-{host}"], address, own) if shared else None,
-                "agents": agents,
-                "stores": {agent: str(stores[agent]) for agent in shares[host] if agent in stores},
-                "sync": recovery.durable == "round",
+                **message,
                 "life": life,
                 "released": launched.outcome.done(),
                 "recorded": scribe is not None and scribe.recording,
-                "patient": recovery.restart,  # whoever comes back may find the broker dead as well
             }
 
         recovery = loaded.spec.recovery
         if recovery.restart:
             before = chaos.before_revival if chaos else None
-            supervisor = Supervisor(hosts, start_message, settings.warn, partial(_ended, launched), before)
+            supervisor = Supervisor(hosts, message_for, settings.warn, partial(_ended, launched), before)
             stack.push_async_callback(supervisor.close)
             launched.revive = supervisor.revive
         for host in range(len(shares)):
-            hosts.send(host, start_message(host, 0))
+            hosts.send(host, message_for(host, 0))
         if chaos:
             chaos.begin(stack, hosts)
         await _outcome(launched, settings.stall_timeout + (chaos.standstill() if chaos else 0.0))
@@ -301,18 +314,12 @@ async def _broker(
     loaded: LoadedScenario,
     grants: Mapping[str, access.Grant],
     launched: Launched,
-    run: str,
     chaos: Chaos | None,
 ) -> tuple[Address, bool]:
     """The broker's address, and whether it is our own."""
     spec = loaded.spec.broker
     if settings.broker is not None:
-        try:
-            address = parse_url(settings.broker)
-            await _probe(address, spec.client, run)
-        except (ValueError, BrokerError) as error:
-            raise UserError(str(error)) from None
-        return address, False
+        return settings.broker, False
     broker = EmbeddedBroker(list(grants.values()), server=spec.server, port=spec.port)
     try:
         await stack.enter_async_context(broker)

@@ -65,6 +65,7 @@ class Life:
             snapshot_every=world.snapshot_every,
         )
         self._switchboard = Switchboard(part.run, [self.agent])
+        self.wake()
         self._will = Will(topics.status(part.run, part.agent), self.agent.will())
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
@@ -106,29 +107,38 @@ class Life:
             watcher.delivered(now, self.agent.id, topic, payload)
             self._switchboard.deliver(topic, payload)
             watcher.stepped(now, self.agent)
-        if self._world.prompt and self.agent.eager:
-            self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
-        """Look at the clock at the very deadline: where messages get lost, a beat is too late."""
-        network, at = self._world.network, self.agent.deadline
+    def wake(self) -> None:
+        """See to it that the agent looks at the clock at its very deadline, if it cannot wait for a beat: for
+        ticks of its own, or because messages get lost."""
+        agent = self.agent
+        if agent.state is GONE or not (agent.free or (self._world.prompt and agent.eager)):
+            return
+        network, at = self._world.network, agent.deadline
         if at < self._wakes_at:
             self._wakes_at = at
-            network.call_later(max(RESOLUTION, at - network.now), self._woken)
+            network.call_later(max(RESOLUTION, at - network.now), partial(self._woken, at))
 
-    def _woken(self) -> None:
+    def _woken(self, at: float) -> None:
+        if at != self._wakes_at:
+            return  # an earlier look has taken its place
         self._wakes_at = math.inf
         if self.alive and self.missed is None:
             self.tick(self._world.network.now)
-            if self.agent.eager:
-                self._wake()
+            if self.agent.free:
+                self._exit_when_gone()  # no beat comes after
+            self.wake()
 
     def tick(self, now: float) -> None:
         """Let the agent look at the clock."""
-        if self.agent.state is GONE and self._world.exit_when_gone and self.client is not None:
-            self.client.close()
-            self.client, self.alive = None, False
+        self._exit_when_gone()
         if self.missed is None and now >= self.agent.deadline:
             self.agent.tick(now)
             if self._world.watcher is not None:
                 self._world.watcher.stepped(now, self.agent)
+
+    def _exit_when_gone(self) -> None:
+        if self.agent.state is GONE and self._world.exit_when_gone and self.client is not None:
+            self.client.close()
+            self.client, self.alive = None, False

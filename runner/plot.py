@@ -128,9 +128,9 @@ def draw_convergence(record: Record, result: RunResult, path: str | os.PathLike[
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.3, 1))
         _draw_errors(above, record, result, int(rounds[0]))
         _draw_allocations(below, rounds, values, agents, result)
-        _mark_phases(above, int(rounds[0]), result.stopped_in_round, titled=True)
-        _mark_phases(below, int(rounds[0]), result.stopped_in_round, titled=False)
-        below.set_xlabel("round")
+        _mark_phases(above, int(rounds[0]), result, titled=True)
+        _mark_phases(below, int(rounds[0]), result, titled=False)
+        below.set_xlabel(_unit(result))
 
 
 def draw_estimates(record: Record, result: ConsensusResult, path: str | os.PathLike[str]) -> None:
@@ -154,14 +154,24 @@ def draw_estimates(record: Record, result: ConsensusResult, path: str | os.PathL
         above.set_ylabel("largest error of an estimate")
         above.set_title(
             f"{result.scenario}: {result.primitive}, {result.agents} agents, "
-            f"{result.primitive_rounds} rounds, all stop in round {result.stopped_in_round}",
+            f"{result.primitive_rounds} {_unit(result)}s, {_stop(result)}",
             loc="left",
         )
         below.plot(rounds, values, color="#56B4E9", linewidth=0.7, alpha=0.7)
         below.axhline(mean, color="black", linewidth=1)
         below.text(float(rounds[-1]), mean, "mean ", va="bottom", ha="right")
         below.set_ylabel("estimates")
-        below.set_xlabel("round")
+        below.set_xlabel(_unit(result))
+
+
+def _unit(result: RunResult | ConsensusResult) -> str:
+    """What the horizontal axis counts: rounds, or every agent its own ticks."""
+    return "tick" if result.synchrony == "free" else "round"
+
+
+def _stop(result: RunResult | ConsensusResult) -> str:
+    of = " of the stopping rule" if result.synchrony == "free" else ""
+    return f"all stop in round {result.stopped_in_round}{of}"
 
 
 @contextlib.contextmanager
@@ -197,7 +207,7 @@ def _largest(deviation: Vector) -> Vector:
 
 def _curves(record: Record, result: RunResult) -> Iterator[tuple[Errors, str, dict[str, Any]]]:
     """What the upper panel shows: values, label, style. The widest first: what hides behind stays visible."""
-    rate = observed_rate(record, result.optimal_allocation)
+    rate = None if result.synchrony == "free" else observed_rate(record, result.optimal_allocation)
     text = "allocation error" + (f"\nobserved × {rate:.4f} a round" if rate is not None else "")
     yield allocation_errors(record, result.optimal_allocation), text, {"color": _BLUE, "linewidth": 3.2}
 
@@ -235,7 +245,8 @@ def _draw_errors(axes: Any, record: Record, result: RunResult, play: int) -> Non
         labels.append((float(x[-1]), float(y[-1]), text, style["color"]))
 
     errors = allocation_errors(record, result.optimal_allocation)
-    if (errors.values > 0).any() and 0 < result.contraction_bound < 1:
+    # A tick is no round: in free mode the bound has no slope.
+    if result.synchrony != "free" and (errors.values > 0).any() and 0 < result.contraction_bound < 1:
         first = int(np.argmax(errors.values > 0))
         x0, y0 = int(errors.rounds[first]), float(errors.values[first])
         x1 = max(int(errors.rounds[-1]), x0 + 1)
@@ -255,7 +266,7 @@ def _draw_errors(axes: Any, record: Record, result: RunResult, play: int) -> Non
     axes.set_axisbelow(True)
     title = Path(result.scenario).stem if result.scenario.endswith(".toml") else result.scenario
     axes.set_title(
-        f"{title}: {result.agents} agents, {result.play_rounds} rounds of play, "
+        f"{title}: {result.agents} agents, {result.play_rounds} {_unit(result)}s of play, "
         f"final allocation error {_power(result.allocation_error)}",
         pad=16,
     )
@@ -329,16 +340,16 @@ def _draw_allocations(
     axes.set_ylabel("allocation")
 
 
-def _mark_phases(axes: Any, play: int, stopped: int, *, titled: bool) -> None:
+def _mark_phases(axes: Any, play: int, result: RunResult, *, titled: bool) -> None:
     """Shade what came before play, and say where play starts and where all stopped."""
-    end = max(stopped, play + 1)
+    end = max(result.rounds - 1, play + 1)
     axes.set_xlim(0, end)
     axes.axvspan(0, play, color="#f2f2f2", zorder=0)
     axes.axvline(play, color="black", linewidth=0.7)
     axes.axvline(end, color="black", linewidth=0.7, clip_on=False)
     if not titled:
         return
-    notes = [(play, f"play starts in round {play}", "left"), (end, f"all stop in round {stopped}", "right")]
+    notes = [(play, f"play starts in {_unit(result)} {play}", "left"), (end, _stop(result), "right")]
     for x, text, side in notes:
         place = axes.get_xaxis_transform()
         axes.annotate(text, (x, 1), xycoords=place, xytext=(0, 4), textcoords="offset points", ha=side)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def virtual_network() -> Callable[..., Network]:
-    """``virtual_network(edges, protocol, seed=0, faults=None, *, directed, contract, private, ...)``.
+    """``virtual_network(edges, protocol, seed=0, faults=None, *, directed, contract, private, synchrony,
+    tick, ...)``.
 
     Returns a ``runner.testing.Network``, which takes what else is given; nothing of it outlives the test.
     """
@@ -38,11 +39,16 @@ def virtual_network() -> Callable[..., Network]:
         directed: bool = False,
         contract: Mapping[str, Any] | None = None,
         private: Mapping[str, Mapping[str, Any]] | None = None,
+        synchrony: str = "rounds",
+        tick: float | None = None,
         **how: Any,
     ) -> Network:
         from runner.testing import Network, parts_of
 
-        parts = parts_of(edges, directed=directed, contract=contract, private=private)
+        ticks = {} if tick is None else {"tick": tick}
+        parts = parts_of(
+            edges, directed=directed, contract=contract, private=private, synchrony=synchrony, **ticks
+        )
         return Network(parts, protocol, seed, faults, **how)
 
     return make
@@ -62,7 +68,8 @@ def embedded_broker() -> Callable[..., EmbeddedBroker]:
 
 @pytest.fixture
 def process_network() -> Callable[..., Awaitable[dict[str, dict[str, Any]]]]:
-    """``await process_network(edges, "module:function", contract=..., private=..., hosts=None)``.
+    """``await process_network(edges, "module:function", contract=..., private=..., hosts=None,
+    synchrony="rounds", tick=...)``.
 
     Returns agent -> its account, its protocol's result under ``"result"``. All processes have ended then.
     """
@@ -76,10 +83,11 @@ def process_network() -> Callable[..., Awaitable[dict[str, dict[str, Any]]]]:
         private: Mapping[str, Mapping[str, Any]] | None = None,
         hosts: int | None = None,
         overrides: Sequence[str] = (),
+        **how: Any,
     ) -> dict[str, dict[str, Any]]:
         from runner.testing import parts_of, run_in_processes
 
-        parts = parts_of(edges, directed=directed, contract=contract, private=private)
+        parts = parts_of(edges, directed=directed, contract=contract, private=private, **how)
         return await run_in_processes(parts, protocol, hosts=hosts, overrides=overrides)
 
     return play

@@ -2,7 +2,7 @@
 
 It may read everything and publish nothing, and no agent waits for it. One JSON line on stdin configures it:
 
-    {"run", "directory", "client", "client_id", "host", "port", "user", "password", "tls", "agents"}
+    {"run", "directory", "client", "client_id", "user", "password", "place", "agents"}
 
 and optionally "marks", the receipts of an earlier recorder of the same run, and "patient", whether the broker
 may be away at first. It answers in JSON lines on stdout:
@@ -73,7 +73,8 @@ class Config:
         directory: the run's directory; it must exist.
         client: name of the MQTT client, for ``broker.mqtt.make_transport``.
         client_id: MQTT client id.
-        host, port, user, password, tls: as in ``broker.transport.Address``.
+        user, password: as in ``broker.transport.Address``.
+        place: where the broker is, an ``Address.place``.
         agents: ids of all agents of the run.
         marks: receipts of an earlier recorder of this run.
         patient: whether the broker may be away at first.
@@ -83,11 +84,9 @@ class Config:
     directory: str
     client: str
     client_id: str
-    host: str
-    port: int
     user: str | None
     password: str | None
-    tls: bool
+    place: Mapping[str, Any]
     agents: tuple[str, ...]
     marks: tuple[Mark, ...] = ()
     patient: bool = False
@@ -164,7 +163,7 @@ class _Session:
         self.ending: str | None = None  # why: complete, stop, terminated, failed
         self.error: str | None = None
         self.filter, self.patient = topics.all_telemetry(config.run), config.patient
-        address = Address(config.host, config.port, config.user, config.password, config.tls)
+        address = Address.at(config.place, config.user, config.password)
         self.connection = Connection(config.client, address, config.client_id, self.recorder.receive, make)
 
     def end(self, why: str, error: str | None = None) -> None:

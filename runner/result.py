@@ -11,7 +11,7 @@ import numpy as np
 from node.environments import PrivateGoods, PublicGoods
 from node.protocols.allocated import scale_of
 from node.utilities import build
-from runner.facts import Facts, common, gather
+from runner.facts import Facts, common, counted, gather
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,7 @@ class RunResult(Facts):
 
     Attributes (beside those of ``Facts``):
         mechanism: its name.
-        play_rounds: rounds of play among all rounds.
+        play_rounds: rounds (or ticks) of play among all.
         allocation, prices: agent -> K numbers; optimal_allocation, optimal_prices: the central optimum's.
             Private goods have the same prices for all, a public good a price for each agent.
         multiplier: lambda*, the common price of each private good; empty for a public good.
@@ -104,7 +104,7 @@ def judge(
     agents = loaded.agents
     facts = gather(loaded, run, mode, reports, seconds, launched_at, run_dir)
     results = {i: reports[i]["result"] for i in agents}
-    for fact in ("parameters", "bound", "norm", "guaranteed", "play_rounds"):
+    for fact in ("parameters", "bound", "norm", "guaranteed"):
         common(fact, {i: results[i][fact] for i in agents})
     first = results[agents[0]]
 
@@ -121,7 +121,9 @@ def judge(
     return RunResult(
         **facts,
         mechanism=rules["mechanism"],
-        play_rounds=first["play_rounds"],
+        play_rounds=counted(
+            "play_rounds", {i: results[i]["play_rounds"] for i in agents}, facts["synchrony"]
+        ),
         allocation={i: list(results[i]["allocation"]) for i in agents},
         prices={i: list(results[i]["price"]) for i in agents},
         taxes=taxes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from runner.guarantee import outlook
 from topologies import draw
 
 if TYPE_CHECKING:
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
 # Longer lists say nothing on a screen; ``--json`` has them all.
 _UTILITIES_SHOWN = 40
+# What larger networks will agree on takes seconds to compute.
+_CERTIFIED = 200
 _PRIVATE = {
     "quadratic": "[utilities]  private; v(x) = sum over goods of theta x^2 + sigma x",
     "quadratic-form": "[utilities]  private; v(x) = x'Hx/2 + sigma'x, H the Hessian, row by row",
@@ -44,6 +47,7 @@ def describe(loaded: LoadedScenario, width: int = 100) -> str:
         "record",
     ):
         lines += ["", f"[{section}]", *_entries(resolved[section])]
+    lines += _certificate(loaded)
     first = loaded.utilities[loaded.agents[0]]
     lines += ["", _PRIVATE[first["family"]].format(first.get("class"))]
     for agent in loaded.agents[:_UTILITIES_SHOWN]:
@@ -53,6 +57,25 @@ def describe(loaded: LoadedScenario, width: int = 100) -> str:
     if len(loaded.agents) > _UTILITIES_SHOWN:
         lines.append(f"  ... and {len(loaded.agents) - _UTILITIES_SHOWN} more (--json prints all)")
     return "\n".join([*lines, "", draw(loaded.graph, loaded.directed, width=width), ""])
+
+
+def _certificate(loaded: LoadedScenario) -> list[str]:
+    """What the agents will agree on before they play; nothing for mechanisms without such a certificate."""
+    if len(loaded.agents) > _CERTIFIED:
+        return []
+    try:
+        seen = outlook(loaded)
+    except ValueError as error:
+        return ["", f"[certificate]  none: {error}"]
+    if seen is None:
+        return []
+    facts = seen.certificate
+    lines = ["", "[certificate]  what the agents will find out before they play"]
+    lines += _entries({"xi": facts.xi, "delta": facts.delta, "contraction_bound": facts.bound})
+    lines += _entries({"norm": facts.norm, "guaranteed": facts.guaranteed})
+    if seen.spectral_radius is not None:
+        lines += _entries({"spectral_radius": f"{seen.spectral_radius}  (of the Jacobian; no norm bound)"})
+    return lines
 
 
 def _entries(section: dict[str, Any]) -> list[str]:

@@ -19,7 +19,7 @@ from node import lockstep
 from node.agent import SNAPSHOT_EVERY
 from node.part import Part
 from node.store import MemoryStore
-from runner.fate import fate_of
+from runner.fate import fate_of, slowed
 from runner.world import World
 from topologies.faults import Faults, schedule
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from topologies.faults import AnyEvent
 
 RUN = "test"
+# Seconds between two ticks of an agent that runs freely, unless a test says otherwise.
+TICK = 0.05
 Edge = tuple[str, str]
 ProtocolOf = Callable[..., Any]
 
@@ -44,6 +46,8 @@ def parts_of(
     directed: bool = False,
     contract: Mapping[str, Any] | None = None,
     private: Mapping[AgentId, Mapping[str, Any]] | None = None,
+    synchrony: str = "rounds",
+    tick: float = TICK,
 ) -> dict[AgentId, Part]:
     """Everybody's part, for a graph.
 
@@ -52,7 +56,13 @@ def parts_of(
         directed: whether edges have one direction.
         contract: the public rules, ``part.contract`` of every agent.
         private: agent -> its ``part.utility``.
+        synchrony: ``rounds`` or ``free``.
+        tick: free mode: seconds between two ticks of an agent.
+    Raises:
+        ValueError: for a synchrony that there is not.
     """
+    if synchrony not in ("rounds", "free"):
+        raise ValueError(f"synchrony {synchrony!r}: expected 'rounds' or 'free'")
     links = {(i, j) for i, j in edges}
     if not directed:
         links |= {(j, i) for i, j in links}
@@ -65,6 +75,7 @@ def parts_of(
             heard_by=tuple(sorted(a for a, b in links if b == i)),
             utility=dict((private or {}).get(i, {})),
             contract=dict(contract or {}),
+            tick=tick if synchrony == "free" else None,
         )
         for i in agents
     }
@@ -176,13 +187,14 @@ class Network:
     ) -> None:
         self.parts, self.protocol, self.trace = dict(parts), protocol, Trace()
         table = Faults.model_validate(faults) if isinstance(faults, Mapping) else faults
+        free = any(part.free for part in self.parts.values())
         links = [(i, j) for i, part in self.parts.items() for j in part.hears]
         events: Sequence[AnyEvent] = () if table is None else schedule(table, list(self.parts), links, seed)
         self.world = World(
-            self.parts,
+            self.parts if table is None else slowed(self.parts, table),
             protocol,
             seed,
-            fate=fate if fate is not None or table is None else fate_of(table, events),
+            fate=fate if fate is not None or table is None else fate_of(table, events, free=free),
             store=(store or (lambda name: MemoryStore())) if durable else None,
             snapshot_every=snapshot_every,
             watcher=self.trace,

@@ -11,12 +11,12 @@ from node.host import counts, describe, progress
 from node.protocols.registry import protocol_of
 from node.store import MemoryStore
 from runner.errors import Interrupted, RunFailed
-from runner.fate import fate_of
+from runner.fate import fate_of, slowed
 from runner.ledger import Ledger
 from runner.lives import Lives
 from runner.record import PartWriter, RecordError, decode_batch
 from runner.world import BEAT, World
-from topologies.faults import schedule
+from topologies.faults import schedule, standstill
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 # Virtual seconds between two looks at what was measured.
 TELEMETRY_EVERY = 1.0
+# Free-running agents tick for ever, so a run in which somebody is away for good would never come to an end:
+# after so many virtual seconds on top of what the faults may take it is given up.
+STALL_TIMEOUT = 60.0
 
 
 def run_virtual(
@@ -74,20 +77,28 @@ def run_virtual(
         lives.heard(agent.id, counts(agent))
         lives.restarted(agent.id)
 
+    free = any(part.free for part in parts.values())
     world = World(
-        parts,
+        slowed(parts, faults) if faults is not None else parts,
         protocol,
         seed,
-        fate=fate_of(faults, events) if fate is None and faults is not None else fate,
+        fate=fate_of(faults, events, free=free) if fate is None and faults is not None else fate,
         store=(lambda name: MemoryStore()) if durable and events else None,
         killed=killed,
     )
     network = world.network
     record = _Record(directory, run, parts, warn)
 
+    all_there = [0.0]  # when nobody was last thought away
+    patience = STALL_TIMEOUT + standstill(events)
+
     def report() -> None:
         if stopped():
             raise Interrupted("stopped")
+        if not free or not any(agent.suspects() for agent in world.agents.values()):
+            all_there[0] = network.now
+        elif network.now - all_there[0] > patience:
+            raise RunFailed(f"no progress for {patience:g} virtual s: {world.waiting()}")
         record.take(world.agents, network.now)
         if watch is not None:
             for name, agent in world.agents.items():

@@ -95,7 +95,8 @@ class World:
         for k, name in enumerate(self._numbers):
             self._begin(name, STAGGER * k / len(self._numbers))
         self.strike(events)
-        self.network.call_later(BEAT, self._beat)
+        if not all(part.free for part in self.parts.values()):
+            self.network.call_later(BEAT, self._beat)
 
     def strike(self, events: Iterable[AnyEvent]) -> None:
         """Let events happen, their times counted from now."""
@@ -130,8 +131,8 @@ class World:
             life = self.lives.get(name)
             if life is None:
                 return f"agent {name} is dead"
-            if life.agent.state is not GONE:
-                return f"agent {name} waits for {', '.join(life.agent.waiting_for())}"
+            if life.agent.state is not GONE and (awaited := life.agent.waiting_for()):
+                return f"agent {name} waits for {', '.join(awaited)}"
         return "nobody waits"
 
     @property
@@ -215,6 +216,7 @@ class World:
         missed, life.missed = life.missed, None
         for topic, payload in missed:
             life.deliver(topic, payload)
+        life.wake()
 
     def _connect_all(self) -> None:
         if self.network.now < self._broker_back:
@@ -228,7 +230,7 @@ class World:
     def _beat(self) -> None:
         now = self.network.now
         for name in self._numbers:
-            if (life := self.lives.get(name)) is not None:
+            if (life := self.lives.get(name)) is not None and not life.agent.free:
                 life.tick(now)
         self.network.call_later(BEAT, self._beat)
 

@@ -8,6 +8,7 @@ import networkx as nx
 import numpy as np
 
 from node.consensus.robustness import find_cut
+from node.protocols.consensus import FREE
 from topologies.errors import Invalid, Problem, listed, shown
 from topologies.families import QuadraticFamily
 from topologies.model import ConsensusEnvironment, ConsensusMechanism
@@ -59,6 +60,15 @@ def check_rules(spec: Scenario) -> None:
                 "stopping.scale",
                 f"got {shown(spec.stopping.scale)}",
                 "no such key; the tolerance of consensus is absolute",
+            )
+        )
+    if spec.synchrony.mode == "free" and mechanism.primitive not in FREE:
+        raise Invalid(
+            Problem(
+                "synchrony.mode",
+                'got "free"',
+                f'"rounds", because mechanism.primitive = {shown(mechanism.primitive)}; '
+                f"free mode has {', '.join(FREE)}",
             )
         )
     if mechanism.primitive == "trimmed" and spec.stopping.max_rounds is None:
@@ -168,6 +178,5 @@ def contract(spec: Scenario) -> dict[str, Any]:
         "mechanism": "consensus",
         "primitive": mechanism.primitive,
         **extra,
-        "mode": spec.synchrony.mode,
         "stopping": {"rule": stopping.rule, "tolerance": stopping.tolerance, **limit},
     }

@@ -285,6 +285,11 @@ def schedule(faults: Faults, agents: Sequence[str], edges: Iterable[Edge], seed:
     return sorted(events, key=lambda event: event.at)
 
 
+def standstill(events: Iterable[AnyEvent]) -> float:
+    """For how many seconds these events together may keep everybody from going on."""
+    return sum(getattr(event, "lasts", 0.0) + getattr(event, "down", 0.0) for event in events)
+
+
 def _drawn(storm: Storm, rng: random.Random, agents: list[str], links: list[Edge]) -> Iterator[AnyEvent]:
     def at() -> float:
         return round(rng.uniform(*storm.between), 3)

@@ -49,12 +49,12 @@ def main() -> None:
         for row, agent in enumerate(loaded.agents, start=1):
             if agent == SPY:
                 continue
-            damping = known.xi ** max(1, distance[agent] - 1)
+            damping = known.parameters["xi"] ** max(1, distance[agent] - 1)
             demands = [float(message[row, 0]) / damping for message in inbox]
             # Having heard nothing but zeros, an agent says -c/N plus its demand at price 0.
             at_zero = next(y for y in demands if y) + c / n
             # The last one is the equilibrium's, (4.48): it holds the allocation at the common price.
-            at_price = (demands[-1] - known.delta * price / n) * n / (n - 1) + c / n
+            at_price = (demands[-1] - known.parameters["delta"] * price / n) * n / (n - 1) + c / n
             theta = price / (2 * (at_price - at_zero))
             sigma = -2 * theta * at_zero
             truth = loaded.utilities[agent]

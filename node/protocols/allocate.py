@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 from node import learning, utilities
@@ -21,6 +21,7 @@ from node.routes import Routes
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
+    from node.mechanisms.contract import Contract
     from node.part import Part
     from node.utilities import Utility
 
@@ -28,6 +29,50 @@ Snapshot = tuple[Any, Any, Any]
 
 # Play without a guarantee: the factor a round that the threshold supposes in place of the bound.
 SUPPOSED = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What all agents find out and agree on before play."""
+
+    routes: Routes
+    certificate: Certificate
+
+    def pack(self) -> tuple[Any, ...]:
+        """As plain values; ``unpack`` is the inverse."""
+        return (self.routes.pack(), astuple(self.certificate))
+
+    @classmethod
+    def unpack(cls, values: tuple[Any, ...]) -> Table:
+        """Inverse of ``pack``."""
+        return cls(Routes.unpack(values[0]), Certificate(*values[1]))
+
+    def result(self, played: Played, stopped: int | None = None) -> Allocated:
+        """What an agent knows at the end."""
+        return Allocated(
+            allocation=tuple(played.outcome.allocation.tolist()),
+            price=tuple(played.outcome.price.tolist()),
+            tax=played.outcome.tax,
+            agents=len(self.routes.agents),
+            diameter=self.routes.diameter,
+            parameters={"xi": self.certificate.xi, "delta": self.certificate.delta},
+            bound=self.certificate.bound,
+            norm=self.certificate.norm,
+            guaranteed=self.certificate.guaranteed,
+            play_rounds=played.rounds,
+            residual=played.residual,
+            satisfied=played.satisfied,
+            stopped=stopped,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Game:
+    """This agent's side of the contract, when it is at rest, and the facts to record."""
+
+    contract: Contract[Any]
+    rest: Rest
+    facts: dict[str, float]
 
 
 def allocate(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard, Allocated]:
@@ -39,31 +84,81 @@ def allocate(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard
         part: what this agent knows.
         resume: a snapshot taken during play, or None.
     Raises:
-        ValueError: if the part names an unknown mechanism, utility, dynamics or stopping rule, or a
-        utility of
-            another number of goods than there are.
+        ValueError, NoGuarantee: as ``prepare``.
+    """
+    rules = part.contract
+    utility = utility_of(part)
+    if resume is None:
+        table = yield from prepare(part, utility)
+        inner = None
+    else:
+        table, inner = Table.unpack(resume[:2]), resume[2]
+    before_play = table.pack()
+    game = game_of(part, utility, table)
+    play = together(
+        lambda resume: repeated_play(
+            game.contract,
+            learning.build(rules["learning"]),
+            game.rest,
+            rules["stopping"].get("max_rounds"),
+            game.facts,
+            resume,
+        ),
+        lambda resume: counters(table.routes.diameter, resume),
+        inner,
+    )
+    # Not `yield from`: a snapshot counts only if the outermost generator yields it, its own variables in it.
+    say = next(play)
+    while True:
+        if say.snapshot is not None:
+            say.snapshot = (*before_play, say.snapshot)
+        heard = yield say
+        try:
+            say = play.send(heard)
+        except StopIteration as stop:
+            played: Played = stop.value
+            break
+    return table.result(played)
+
+
+def utility_of(part: Part) -> Utility:
+    """This agent's utility, of as many goods as there are.
+
+    Raises:
+        ValueError: if it is of another number, or of an unknown family.
+    """
+    utility = utilities.build(part.utility)
+    if utility.goods != goods_of(part.contract):
+        raise ValueError(
+            f"agent {part.agent}: utility of {utility.goods} goods, expected {goods_of(part.contract)}"
+        )
+    return utility
+
+
+def prepare(part: Part, utility: Utility) -> Generator[Say, Heard, Table]:
+    """Survey the network and agree on the parameters; all agents leave in the same round.
+
+    Raises:
+        ValueError: if the part names an unknown mechanism or stopping rule.
         NoGuarantee: if the parameters do not make the dynamics a contraction, and the rules do not say
             ``unguaranteed``.
     """
-    rules, stopping = part.contract, part.contract["stopping"]
-    condition = condition_of(rules["mechanism"])
-    if stopping["rule"] != "counters":
-        raise ValueError(f"unknown stopping rule {stopping['rule']!r}; expected 'counters'")
-    utility = utilities.build(part.utility)
-    if utility.goods != goods_of(rules):
-        raise ValueError(f"agent {part.agent}: utility of {utility.goods} goods, expected {goods_of(rules)}")
-    if resume is None:
-        routes = yield from survey(part.agent)
-        certificate = yield from agree(routes, rules, utility)
-        inner = None
-    else:
-        routes, certificate, inner = Routes.unpack(resume[0]), Certificate(*resume[1]), resume[2]
-    before_play = (routes.pack(), astuple(certificate))
+    rules = part.contract
+    condition_of(rules["mechanism"])
+    if rules["stopping"]["rule"] != "counters":
+        raise ValueError(f"unknown stopping rule {rules['stopping']['rule']!r}; expected 'counters'")
+    routes = yield from survey(part.agent)
+    certificate = yield from agree(routes, rules, utility)
+    return Table(routes, certificate)
 
-    n = len(routes.agents)
+
+def game_of(part: Part, utility: Utility, table: Table) -> Game:
+    """What this agent plays, once all have agreed."""
+    rules, routes, certificate = part.contract, table.routes, table.certificate
+    stopping, n = rules["stopping"], len(routes.agents)
     contract = _contract(rules, routes, part, utility, certificate)
     # How far from the equilibrium messages may be for the allocation to be as accurate as it should.
-    amplification = condition.amplification(n, certificate.weight_sum)
+    amplification = condition_of(rules["mechanism"]).amplification(n, certificate.weight_sum)
     factor = certificate.bound if certificate.guaranteed else SUPPOSED
     # In the block norm a row of K numbers counts with its Euclidean length; agents look at single numbers.
     lengths = 1.0 if certificate.norm == MAXIMUM_NORM else math.sqrt(utility.goods)
@@ -80,38 +175,7 @@ def allocate(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard
         "contraction_bound": certificate.bound,
         "threshold": rest.threshold,
     }
-    play = together(
-        lambda resume: repeated_play(
-            contract, learning.build(rules["learning"]), rest, stopping.get("max_rounds"), facts, resume
-        ),
-        lambda resume: counters(routes.diameter, resume),
-        inner,
-    )
-    # Not `yield from`: a snapshot counts only if the outermost generator yields it, its own variables in it.
-    say = next(play)
-    while True:
-        if say.snapshot is not None:
-            say.snapshot = (*before_play, say.snapshot)
-        heard = yield say
-        try:
-            say = play.send(heard)
-        except StopIteration as stop:
-            played: Played = stop.value
-            break
-    return Allocated(
-        allocation=tuple(played.outcome.allocation.tolist()),
-        price=tuple(played.outcome.price.tolist()),
-        tax=played.outcome.tax,
-        agents=n,
-        diameter=routes.diameter,
-        parameters={"xi": certificate.xi, "delta": certificate.delta},
-        bound=certificate.bound,
-        norm=certificate.norm,
-        guaranteed=certificate.guaranteed,
-        play_rounds=played.rounds,
-        residual=played.residual,
-        satisfied=played.satisfied,
-    )
+    return Game(contract, rest, facts)
 
 
 def _contract(

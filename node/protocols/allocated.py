@@ -24,9 +24,10 @@ class Allocated:
         bound: the factor by which a round of play brings the messages nearer to the Nash message at least.
         norm: the norm in which it does.
         guaranteed: whether ``bound`` is proved; if not, nothing is promised about the allocation.
-        play_rounds: rounds of play; what went before comes on top.
+        play_rounds: rounds of play, in free mode ticks; what went before comes on top.
         residual: of the own last message.
         satisfied: whether it was within the threshold when all stopped.
+        stopped: free mode: the round of the stopping rule, counted with the set-up, in which all stopped.
     """
 
     allocation: tuple[float, ...]
@@ -41,6 +42,7 @@ class Allocated:
     play_rounds: int
     residual: float
     satisfied: bool
+    stopped: int | None = None
 
 
 def goods_of(rules: Mapping[str, Any]) -> int:

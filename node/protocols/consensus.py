@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from node.combinators import in_rounds, newest, throughout
 from node.consensus.averages import Averaged
 from node.consensus.counters import counters
 from node.consensus.extremum import maximum, minimum
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 EXACT = ("minimum", "maximum", "set", "tree", "diameter")
 AVERAGES = ("ratio", "metropolis", "flow", "trimmed")
-# What may run in free mode; the others would be wrong there, or have no side to stop them.
+# What may run in free mode; the others would be wrong there, or gain nothing.
 FREE = ("ratio", "flow", "set")
 
 
@@ -39,12 +38,14 @@ class Agreed:
         primitive: which one.
         value: the result: the extremum or the exact sum of every component (set, tree), the diameter, or
             the agent's own estimate of the mean; empty if it never had one.
-        agents, diameter: N and D as found, or a D that the rules give (in free mode an N, too).
-        rounds: of the primitive, the same at every agent in rounds mode; the survey's come on top.
+        agents, diameter: N and D as found, or a D that the rules give.
+        rounds: of the primitive, the same at every agent; in free mode its ticks, which differ. The survey's
+            come on top.
         exact: whether all agents hold the same bits.
         satisfied: whether it is exact, or the stopping rule ended it, or trimmed averaging, which cannot ask,
             has played its rounds; False if another primitive was ended by ``max_rounds``.
         root, parent, height: the tree and this agent's place in it; None elsewhere, and parent at the root.
+        stopped: free mode: the round of the stopping rule, counted with the survey, in which all stopped.
     """
 
     primitive: str
@@ -57,40 +58,27 @@ class Agreed:
     root: str | None = None
     parent: str | None = None
     height: int | None = None
+    stopped: int | None = None
 
 
 def consensus(part: Part) -> Generator[Say, Heard, Agreed]:
-    """Learn what the run's primitive gives from everybody's private values.
+    """Learn what the run's primitive gives from everybody's private values, in rounds.
 
     The contract: ``primitive`` (one of ``EXACT`` and ``AVERAGES``); ``stopping`` for averages: ``rule``
     (``windows`` or ``counters``), ``tolerance``: the spread of the estimates that ends the run (absolute),
-    ``max_rounds``; ``rho`` for Metropolis; ``f`` for trimmed, which always plays ``max_rounds``; ``mode``
-    (``rounds`` or ``free``), ``diameter`` and ``agents``: needed in free mode, where there is no survey. In
-    rounds a ``diameter`` takes the place of the survey and is checked.
+    ``max_rounds``; ``rho`` for Metropolis; ``f`` for trimmed, which always plays ``max_rounds``;
+    a ``diameter`` takes the place of the survey and is checked.
 
     Raises:
-        ValueError: for an unknown primitive, rule or mode, or a rule that the primitive needs and lacks.
+        ValueError: for an unknown primitive or rule, or a rule that the primitive needs and lacks.
         DiameterTooSmall: if the given one is.
         NotRobust: at every agent in the same round, if trimmed averaging finds too few neighbours somewhere.
     """
     rules = part.contract
-    primitive, free = rules["primitive"], rules.get("mode", "rounds") == "free"
-    if primitive not in EXACT + AVERAGES:
-        raise ValueError(f"unknown primitive {primitive!r}; expected one of {', '.join(EXACT + AVERAGES)}")
-    if free and primitive not in FREE:
-        raise ValueError(f"{primitive} is right in rounds mode only; free mode has {', '.join(FREE)}")
-    if free and not ("diameter" in rules and "agents" in rules):
-        raise ValueError("free mode has no survey: the rules must give diameter and agents")
-    values = tuple(float(v) for v in part.utility["value"])
-    if part.utility["family"] != "value":
-        raise ValueError(f"expected a utility of family 'value', got {part.utility['family']!r}")
-    if primitive in AVERAGES and len(values) != 1:
-        raise ValueError(f"{primitive} averages one number an agent, got {len(values)}")
-
+    primitive, values = primitive_of(part)
     if "diameter" in rules:
-        agents, diameter = int(rules.get("agents", 0)), int(rules["diameter"])
-        if not free:
-            agents = yield from confirm_diameter(part.agent, diameter)
+        diameter = int(rules["diameter"])
+        agents = yield from confirm_diameter(part.agent, diameter)
     else:
         routes = yield from survey(part.agent)
         agents, diameter = len(routes.agents), routes.diameter
@@ -116,57 +104,86 @@ def consensus(part: Part) -> Generator[Say, Heard, Agreed]:
                 summed.height,
             )
         case "set":
-            everything = yield from _set(part, values, agents, diameter, free)
+            everything = yield from set_flooding(part.agent, values, part.hears, diameter)
             return Agreed(primitive, exact_sum(everything), agents, diameter, diameter, True, True)
-    facts = {"N": float(agents), "diameter": float(diameter)}
-    averaged: Averaged = yield from _averaged(part, values[0], agents, diameter, facts, free)
+        case "trimmed":
+            averaged: Averaged = yield from _trimmed(part, values[0], diameter, facts_of(agents, diameter))
+        case _:
+            averaged = yield from together(
+                lambda resume: average(part, agents, diameter, resume),
+                lambda resume: stopping_rule(part, diameter, resume),
+            )
+    return agreed(primitive, averaged, agents, diameter)
+
+
+def primitive_of(part: Part) -> tuple[str, tuple[float, ...]]:
+    """Which primitive is to be played, and this agent's values.
+
+    Raises:
+        ValueError: for an unknown one, or values that it cannot take.
+    """
+    primitive = part.contract["primitive"]
+    if primitive not in EXACT + AVERAGES:
+        raise ValueError(f"unknown primitive {primitive!r}; expected one of {', '.join(EXACT + AVERAGES)}")
+    if part.utility["family"] != "value":
+        raise ValueError(f"expected a utility of family 'value', got {part.utility['family']!r}")
+    values = tuple(float(v) for v in part.utility["value"])
+    if primitive in AVERAGES and len(values) != 1:
+        raise ValueError(f"{primitive} averages one number an agent, got {len(values)}")
+    return primitive, values
+
+
+def average(part: Part, agents: int, diameter: int, resume: Any) -> Protocol:
+    """The averaging protocol of the contract but trimmed averaging, to run beside ``stopping_rule``."""
+    rules, hears = part.contract, part.hears
+    (x,), stopping = part.utility["value"], rules["stopping"]
+    limit, facts = stopping.get("max_rounds"), facts_of(agents, diameter)
+    # A residual of tol at every agent bounds the spread by D tol only (section 4).
+    local = float(stopping["tolerance"]) / max(1, diameter) if _rule(part) == "counters" else None
+    match rules["primitive"]:
+        case "ratio":
+            return ratio(x, hears, 1.0, local, limit, facts, resume)
+        case "metropolis":
+            return metropolis(x, hears, rules.get("rho"), local, limit, facts, resume)
+        case _:
+            return flow_updating(x, hears, local, limit, facts, resume)
+
+
+def stopping_rule(part: Part, diameter: int, resume: Any) -> Protocol:
+    """The side that ends an average.
+
+    Raises:
+        ValueError: for an unknown rule.
+    """
+    if _rule(part) == "windows":
+        return windows(diameter, float(part.contract["stopping"]["tolerance"]), resume)
+    return counters(diameter, resume)
+
+
+def _rule(part: Part) -> str:
+    rule = part.contract["stopping"].get("rule", "windows")
+    if rule not in ("windows", "counters"):
+        raise ValueError(f"unknown stopping rule {rule!r}; expected windows or counters")
+    return str(rule)
+
+
+def facts_of(agents: int, diameter: int) -> dict[str, float]:
+    """What is recorded with the first round."""
+    return {"N": float(agents), "diameter": float(diameter)}
+
+
+def agreed(
+    primitive: str, averaged: Averaged, agents: int, diameter: int, stopped: int | None = None
+) -> Agreed:
+    """The result of an average."""
     value = () if averaged.estimate is None else (averaged.estimate,)
-    return Agreed(primitive, value, agents, diameter, averaged.rounds, False, averaged.agreed)
-
-
-def _set(part: Part, values: tuple[float, ...], agents: int, diameter: int, free: bool) -> Protocol:
-    if not free:
-        return set_flooding(part.agent, values, part.hears, diameter)
-    return together(
-        lambda resume: set_flooding(part.agent, values, part.hears, size=agents, resume=resume),
-        lambda resume: in_rounds(lambda r: counters(diameter, r), part.hears, throughout, resume),
+    return Agreed(
+        primitive, value, agents, diameter, averaged.rounds, False, averaged.agreed, stopped=stopped
     )
 
 
-def _averaged(
-    part: Part, x: float, agents: int, diameter: int, facts: dict[str, float], free: bool
-) -> Protocol:
-    """The averaging protocol beside its stopping rule."""
-    rules, hears = part.contract, part.hears
-    stopping = rules.get("stopping", {})
-    rule, limit = stopping.get("rule", "windows"), stopping.get("max_rounds")
-    if rules["primitive"] == "trimmed":
-        return _trimmed(part, x, diameter, limit, facts)
-    if rule not in ("windows", "counters"):
-        raise ValueError(f"unknown stopping rule {rule!r}; expected windows or counters")
-    tolerance = float(stopping["tolerance"])
-    # A residual of tol at every agent bounds the spread by D tol only (section 4).
-    local = tolerance / max(1, diameter) if rule == "counters" else None
-
-    def main(resume: Any) -> Protocol:
-        match rules["primitive"]:
-            case "ratio":
-                return ratio(x, hears, 1.0, local, limit, facts, resume)
-            case "metropolis":
-                return metropolis(x, hears, rules.get("rho"), local, limit, facts, resume)
-            case _:
-                return flow_updating(x, hears, local, limit, facts, resume)
-
-    def side(resume: Any) -> Protocol:
-        return windows(diameter, tolerance, resume) if rule == "windows" else counters(diameter, resume)
-
-    if free:
-        fold = newest if rule == "windows" else throughout
-        return together(main, lambda resume: in_rounds(side, hears, fold, resume))
-    return together(main, side)
-
-
-def _trimmed(part: Part, x: float, diameter: int, limit: int | None, facts: dict[str, float]) -> Protocol:
+def _trimmed(part: Part, x: float, diameter: int, facts: dict[str, float]) -> Protocol:
+    limit = part.contract.get("stopping", {}).get("max_rounds")
     if limit is None:
         # A liar can hold up or hurry any rule that asks the agents.
         raise ValueError("trimmed averaging leaves after stopping.max_rounds, which is missing")

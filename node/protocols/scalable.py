@@ -5,18 +5,20 @@ Nothing that an agent does or keeps grows with the number of agents: there is no
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from node import learning, utilities
+from node import learning
 from node.consensus.counters import tree_counters
 from node.consensus.tree import Gathered, convergecast
 from node.mechanisms.contraction import NoGuarantee
 from node.mechanisms.summary import Anchored, AnchoredPublic, Echoed, Place, contribution, terms
 from node.mechanisms.summary.variants import CAP, most_capped
 from node.protocol import Heard, Say, together
-from node.protocols.allocated import Allocated, goods_of, scale_of
+from node.protocols.allocate import Game, utility_of
+from node.protocols.allocated import Allocated, scale_of
 from node.protocols.play import Played, Rest, repeated_play
 from node.protocols.roles import roles
 
@@ -31,6 +33,56 @@ Snapshot = tuple[Any, Any, Any]
 
 # See ``node.mechanisms.summary.weights``.
 NORM = "maximum norm weighted along the tree"
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """What an agent finds out before play: its place on the tree, and what everybody agreed on.
+
+    Attributes:
+        tree: of the convergecast.
+        place: whom it hears on the tree, and where to read what in their messages.
+        terms: weights, price scale and certificate.
+    """
+
+    tree: Gathered
+    place: Place
+    terms: Terms
+
+    def result(self, played: Played, stopped: int | None = None) -> Allocated:
+        """What an agent knows at the end."""
+        return Allocated(
+            allocation=tuple(played.outcome.allocation.tolist()),
+            price=tuple(played.outcome.price.tolist()),
+            tax=played.outcome.tax,
+            agents=self.tree.agents,
+            diameter=self.tree.diameter,
+            parameters=self.parameters,
+            bound=self.bound,
+            norm=NORM,
+            guaranteed=self.guaranteed,
+            play_rounds=played.rounds,
+            residual=played.residual,
+            satisfied=played.satisfied,
+            stopped=stopped,
+        )
+
+    @property
+    def guaranteed(self) -> bool:
+        """Whether the certificate is below 1."""
+        return self.terms.limit < 1.0
+
+    @property
+    def bound(self) -> float:
+        """The factor a round in the weighted norm."""
+        limit = self.terms.limit
+        return limit ** (1.0 / self.tree.diameter) if self.guaranteed else limit
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """What all agents agreed on, by name."""
+        agreed = self.terms
+        return {**_named("delta", agreed.delta), "largest_weight": agreed.largest, "L": agreed.limit}
 
 
 def scalable(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard, Allocated]:
@@ -54,61 +106,22 @@ def scalable(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard
         part: what this agent knows.
         resume: a snapshot taken during play, or None.
     Raises:
-        ValueError: if the part names an unknown mechanism, variant, utility, dynamics or stopping rule, or
-            the graph has edges of one direction.
-        NoGuarantee: at every agent in the same round, if the certificate is not below 1 and the rules do
-            not say ``unguaranteed``.
+        ValueError, NoGuarantee: as ``take_place``.
     """
-    rules, stopping = part.contract, part.contract["stopping"]
-    if stopping["rule"] != "counters":
-        raise ValueError(f"unknown stopping rule {stopping['rule']!r}; expected 'counters'")
-    if part.hears != part.heard_by:
-        raise ValueError(f"agent {part.agent}: the summary mechanism needs links in both directions")
-    public = "features" in rules
-    utility = utilities.build(part.utility)
-    if utility.goods != goods_of(rules):
-        raise ValueError(f"agent {part.agent}: utility of {utility.goods} goods, expected {goods_of(rules)}")
-    try:
-        own = contribution_of(utility, rules)
-    except ValueError as error:
-        raise ValueError(f"agent {part.agent}: {error}") from None
+    rules, utility = part.contract, utility_of(part)
     if resume is None:
-        tree = yield from convergecast(
-            part.agent, own.sums, own.maxima, own.middles, most_capped(rules.get("cap", CAP))
-        )
-        place = yield from roles(part.agent, tree)
-        inner = None
+        branch, inner = (yield from take_place(part, utility)), None
     else:
-        tree, place, inner = Gathered.unpack(resume[0]), Place.unpack(resume[1]), resume[2]
-    before_play = (tree.pack(), place.pack())
-
-    agreed = terms(tree, own, rules, public)
-    guaranteed = agreed.limit < 1.0
-    if not guaranteed and not rules.get("unguaranteed", False):
-        raise NoGuarantee(
-            f"variant {rules['variant']!r}, delta = {_numbers(agreed.delta)}: the certificate L is "
-            f"{agreed.limit:.9g}, expected below 1"
-        )
-    bound = agreed.limit ** (1.0 / tree.diameter) if guaranteed else agreed.limit
-    accuracy = stopping["tolerance"] * scale_of(rules, tree.agents)
-    reach = accuracy / agreed.sensitivity
-    rest = Rest(min(accuracy / agreed.amplification, reach / agreed.distance), reach)
-    parameters = {**_named("delta", agreed.delta), "largest_weight": agreed.largest, "L": agreed.limit}
-    facts = {
-        "N": float(tree.agents),
-        "diameter": float(tree.diameter),
-        **parameters,
-        "contraction_bound": bound,
-        "threshold": rest.threshold,
-    }
-    contract = _contract(place, utility, agreed, rules, tree.agents)
+        branch, inner = unpack_branch(part, utility, resume[:2]), resume[2]
+    before_play, tree = pack_branch(branch), branch.tree
+    game = game_on(part, utility, branch)
     play = together(
         lambda resume: repeated_play(
-            contract,
+            game.contract,
             learning.build(rules["learning"]),
-            rest,
-            stopping.get("max_rounds"),
-            facts,
+            game.rest,
+            rules["stopping"].get("max_rounds"),
+            game.facts,
             resume,
             measure=part.record_every > 0,
         ),
@@ -124,22 +137,69 @@ def scalable(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard
         try:
             say = play.send(heard)
         except StopIteration as stop:
-            played: Played = stop.value
-            break
-    return Allocated(
-        allocation=tuple(played.outcome.allocation.tolist()),
-        price=tuple(played.outcome.price.tolist()),
-        tax=played.outcome.tax,
-        agents=tree.agents,
-        diameter=tree.diameter,
-        parameters=parameters,
-        bound=bound,
-        norm=NORM,
-        guaranteed=guaranteed,
-        play_rounds=played.rounds,
-        residual=played.residual,
-        satisfied=played.satisfied,
+            return branch.result(stop.value)
+
+
+def take_place(part: Part, utility: Utility) -> Generator[Say, Heard, Branch]:
+    """Build the tree, take a place on it and agree on the terms; all agents leave in the same round.
+
+    Raises:
+        ValueError: if the part names an unknown mechanism, variant, utility, dynamics or stopping rule, or
+            the graph has edges of one direction.
+        NoGuarantee: at every agent in the same round, if the certificate is not below 1 and the rules do
+            not say ``unguaranteed``.
+    """
+    rules = part.contract
+    if rules["stopping"]["rule"] != "counters":
+        raise ValueError(f"unknown stopping rule {rules['stopping']['rule']!r}; expected 'counters'")
+    if part.hears != part.heard_by:
+        raise ValueError(f"agent {part.agent}: the summary mechanism needs links in both directions")
+    own = _own(part, utility)
+    tree = yield from convergecast(
+        part.agent, own.sums, own.maxima, own.middles, most_capped(rules.get("cap", CAP))
     )
+    place = yield from roles(part.agent, tree)
+    agreed = terms(tree, own, rules, "features" in rules)
+    if not agreed.limit < 1.0 and not rules.get("unguaranteed", False):
+        raise NoGuarantee(
+            f"variant {rules['variant']!r}, delta = {_numbers(agreed.delta)}: the certificate L is "
+            f"{agreed.limit:.9g}, expected below 1"
+        )
+    return Branch(tree, place, agreed)
+
+
+def pack_branch(branch: Branch) -> tuple[Any, Any]:
+    """As plain values, without the terms, which follow from them and from what the agent knows."""
+    return (branch.tree.pack(), branch.place.pack())
+
+
+def unpack_branch(part: Part, utility: Utility, values: tuple[Any, ...]) -> Branch:
+    """Inverse of ``pack_branch``."""
+    tree, place = Gathered.unpack(values[0]), Place.unpack(values[1])
+    return Branch(tree, place, terms(tree, _own(part, utility), part.contract, "features" in part.contract))
+
+
+def game_on(part: Part, utility: Utility, branch: Branch) -> Game:
+    """What this agent plays, once all have agreed."""
+    rules, agreed, agents = part.contract, branch.terms, branch.tree.agents
+    accuracy = rules["stopping"]["tolerance"] * scale_of(rules, agents)
+    reach = accuracy / agreed.sensitivity
+    rest = Rest(min(accuracy / agreed.amplification, reach / agreed.distance), reach)
+    facts = {
+        "N": float(agents),
+        "diameter": float(branch.tree.diameter),
+        **branch.parameters,
+        "contraction_bound": branch.bound,
+        "threshold": rest.threshold,
+    }
+    return Game(_contract(branch.place, utility, agreed, rules, agents), rest, facts)
+
+
+def _own(part: Part, utility: Utility) -> Contribution:
+    try:
+        return contribution_of(utility, part.contract)
+    except ValueError as error:
+        raise ValueError(f"agent {part.agent}: {error}") from None
 
 
 def contribution_of(utility: Utility, rules: Mapping[str, Any]) -> Contribution:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from node.testing import incentives, messages, welfare
+from node.testing import incentives, messages, rest, welfare
 from node.testing.equilibrium import find_nash
 from node.testing.instance import Instance
 from node.testing.report import Finding, Report
@@ -32,6 +32,8 @@ LAWS: Mapping[str, Callable[[Instance], Finding]] = {
     "best response is best": incentives.best_response,
     "contraction": incentives.contracts,
     "fixed point": incentives.fixed_point,
+    "residual": rest.residuals,
+    "spread": rest.spreads,
     "no profitable deviation": incentives.no_deviation,
     "feasible": welfare.feasible,
     "efficient": welfare.efficient,
@@ -39,7 +41,7 @@ LAWS: Mapping[str, Callable[[Instance], Finding]] = {
     "individual rationality": welfare.rational,
 }
 _OF_THE_PROBLEM = {"feasible", "efficient", "individual rationality"}
-_AT_NASH = {*_OF_THE_PROBLEM, "no profitable deviation", "budget balance"}
+_AT_NASH = {*_OF_THE_PROBLEM, "residual", "no profitable deviation", "budget balance"}
 
 
 def check_mechanism(
@@ -85,14 +87,14 @@ def check_mechanism(
         build, hears, utilities, problem, contraction, seed, draw, contracts, nash, "as given"
     )
     findings = [messages.well_formed(instance)]
-    rest = [law for law in LAWS if law != findings[0].law]
+    others = [law for law in LAWS if law != findings[0].law]
     if findings[0].broken:
-        findings += [Finding(law, None, 0, "messages are not well formed") for law in rest]
+        findings += [Finding(law, None, 0, "messages are not well formed") for law in others]
         return Report(_subject(instance), tuple(findings))
     if nash is None:
         found, how = find_nash(instance)
         instance = replace(instance, nash=found, found=how if found is None else f"found by {how}")
-    for law in rest:
+    for law in others:
         if law in without or (law == "contraction" and contraction is None):
             findings.append(Finding(law, None, 0, "not claimed"))
         elif law in _OF_THE_PROBLEM and problem is None:

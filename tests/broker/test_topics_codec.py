@@ -55,6 +55,7 @@ def test_builders_agree_with_parse(run, src, dst):
     assert Topic.parse(topics.say(run, src)) == Topic(run, src, topics.SAY)
     assert Topic.parse(topics.status(run, src)) == Topic(run, src, topics.STATUS)
     assert Topic.parse(topics.telemetry(run, src)) == Topic(run, src, topics.TELEMETRY)
+    assert Topic.parse(topics.report(run, src)) == Topic(run, src, topics.REPORT)
     assert Topic.parse(topics.to(run, src, dst)) == Topic(run, src, topics.TO, dst)
 
 
@@ -77,15 +78,16 @@ def test_value_unpacks_to_itself(each):
     assert same(each, unpack(pack(each)))
 
 
-@given(level, level, count, count, count, st.text(max_size=20), value, value)
-def test_message_decodes_to_itself(run, src, incarnation, epoch, round_, kind, body, told):
+@given(level, level, count, count, count, count, st.text(max_size=20), value, value)
+def test_message_decodes_to_itself(run, src, incarnation, since, epoch, round_, kind, body, told):
+    prefix = Prefix(run, src, incarnation, since)
     if not (codec.finite(body) and codec.finite(told)):
         with pytest.raises(ValueError, match="not finite"):
-            encode(Prefix(run, src, incarnation), epoch, round_, kind, body, told)
+            encode(prefix, epoch, round_, kind, body, told)
         return
-    payload = encode(Prefix(run, src, incarnation), epoch, round_, kind, body, told)
+    payload = encode(prefix, epoch, round_, kind, body, told)
     message = decode(payload)
-    assert (message.run, message.src, message.incarnation) == (run, src, incarnation)
+    assert (message.run, message.src, message.incarnation, message.since) == (run, src, incarnation, since)
     assert (message.epoch, message.round, message.kind) == (epoch, round_, kind)
     assert same(message.body, body)
     assert same(message.told, told)
@@ -135,7 +137,7 @@ def test_damaged_message_decodes_or_is_malformed(payload, damage, cut):
 )
 def test_number_that_is_not_finite_is_malformed(bad, wrap):
     with pytest.raises(Malformed) as error:
-        decode(pack(("r", "a", 0, 0, 0, "k", wrap(bad), None)))
+        decode(pack(("r", "a", 0, 0, 0, 0, "k", wrap(bad), None)))
     assert error.value.kind == "not-finite"
 
 
@@ -172,10 +174,10 @@ def test_what_every_receiver_would_drop_is_not_said():
         encode(me, 0, 0, "", np.zeros(1 << 17))
 
 
-@pytest.mark.parametrize("at", [2, 3, 4])
+@pytest.mark.parametrize("at", [2, 3, 4, 5])
 @pytest.mark.parametrize("number", [-1, codec.COUNT_LIMIT, 2**64 - 1])
 def test_a_count_out_of_range_is_malformed(at, number):
-    values = ["r", "a", 0, 0, 0, "kind", None, None]
+    values = ["r", "a", 0, 0, 0, 0, "kind", None, None]
     values[at] = number
     with pytest.raises(codec.Malformed) as caught:
         decode(pack(tuple(values)))

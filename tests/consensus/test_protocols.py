@@ -25,7 +25,8 @@ from node.consensus.truth import ConsensusEnvironment
 from node.consensus.windows import windows
 from node.part import Part
 from node.protocol import Heard, together
-from node.protocols.consensus import EXACT, consensus
+from node.protocols.consensus import EXACT, FREE, consensus
+from node.protocols.free_consensus import consensus_freely
 from runner.testing import Network
 from tests.consensus.test_exact import lossy
 from tests.node.instances import hears, random_graph
@@ -124,23 +125,66 @@ def test_a_run_over_a_network_with_loss_equals_lockstep_bit_for_bit(primitive, s
         assert error == 0.0 if result.exact else error <= 1e-6
 
 
-def part(i, rules, values=None):
+def part(i, rules, values=None, tick=None):
     utility = {"family": "value", "value": [X[i]] if values is None else values}
-    return Part(i, "test", HEARS[i], HEARS[i], utility, {"mechanism": "consensus", **rules})
+    return Part(i, "test", HEARS[i], HEARS[i], utility, {"mechanism": "consensus", **rules}, tick=tick)
 
 
-@pytest.mark.parametrize("primitive", ["ratio", "flow", "set"])
+@pytest.mark.parametrize("primitive", FREE)
 @pytest.mark.parametrize("rule", ["windows", "counters"])
-def test_a_run_in_free_mode_needs_no_rounds(primitive, rule):
-    stopping = {"rule": rule, "tolerance": 1e-6}
-    rules = {"primitive": primitive, "mode": "free", "diameter": 6, "agents": 7, "stopping": stopping}
-    net = Lossy({i: consensus(part(i, rules)) for i in GRAPH}, HEARS, 0.3, 1, delay=3, twice=0.2)
+def test_a_run_in_free_mode_surveys_works_and_stops_with_no_barrier(primitive, rule):
+    rules = {"primitive": primitive, "stopping": {"rule": rule, "tolerance": 1e-6}}
+    protocols = {i: consensus_freely(part(i, rules)) for i in GRAPH}
+    net = Lossy(protocols, HEARS, 0.3, 1, delay=3, twice=0.2)
     while len(net.results) < len(GRAPH):
         net.step()
         assert net.ticks < 3000
     truth = ConsensusEnvironment({i: (x,) for i, x in X.items()})
     assert max(truth.error(primitive, r.value) for r in net.results.values()) <= 1e-6
-    assert len(net.results) == len(GRAPH)
+    assert {r.agents for r in net.results.values()} == {len(GRAPH)}
+    assert len({r.stopped for r in net.results.values()}) == 1
+    assert net.rejected == 0
+
+
+@pytest.mark.parametrize("primitive", FREE)
+def test_a_free_run_goes_on_from_any_snapshot(primitive):
+    rules = {"primitive": primitive, "stopping": {"rule": "windows", "tolerance": 1e-6}}
+
+    def fresh():
+        return Lossy({i: consensus_freely(part(i, rules)) for i in GRAPH}, HEARS, 0.2, 3, delay=2)
+
+    net, twin, cuts = fresh(), fresh(), 0
+    while len(twin.results) < len(GRAPH):
+        for i, say in net.says.items():
+            if net.ticks % 7 == 3 and i not in net.results and say.snapshot is not None:
+                again = consensus_freely(part(i, rules), codec.unpack(codec.pack(say.snapshot)))
+                first = next(again)
+                assert (first.body, dict(first.to), first.kind) == (say.body, dict(say.to), say.kind)
+                net.protocols[i], net.says[i], cuts = again, first, cuts + 1
+        net.step()
+        twin.step()
+    assert net.results == twin.results
+    assert cuts
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("primitive", FREE)
+def test_a_free_run_over_a_network_with_loss_ends_with_the_right_result(primitive, seed):
+    rules = {"primitive": primitive, "stopping": {"tolerance": 1e-6}}
+    parts = {i: part(i, rules, tick=0.05) for i in GRAPH}
+    net = Network(parts, consensus_freely, seed, durable=False, fate=lossy)
+    results = net.run()
+    truth = ConsensusEnvironment({i: (x,) for i, x in X.items()})
+    for result in results.values():
+        assert result.satisfied
+        error = truth.error(primitive, result.value)
+        assert error == 0.0 if result.exact else error <= 1e-6
+    assert len({r.stopped for r in results.values()}) == 1
+
+
+def test_a_primitive_that_needs_rounds_is_refused_in_free_mode():
+    with pytest.raises(ValueError, match="tree is right in rounds mode only"):
+        consensus_freely(part("n00", {"primitive": "tree"}))
 
 
 @pytest.mark.parametrize(
@@ -149,8 +193,6 @@ def test_a_run_in_free_mode_needs_no_rounds(primitive, rule):
         ({"primitive": "median"}, "unknown primitive 'median'"),
         ({"primitive": "ratio", "stopping": {"rule": "never", "tolerance": 1e-6}}, "unknown stopping rule"),
         ({"primitive": "trimmed", "f": 1, "diameter": 3}, "max_rounds, which is missing"),
-        ({"primitive": "tree", "mode": "free", "diameter": 3, "agents": 7}, "rounds mode only"),
-        ({"primitive": "ratio", "mode": "free"}, "must give diameter and agents"),
     ],
 )
 def test_rules_that_cannot_be_played_are_refused(rules, text):

@@ -389,7 +389,8 @@ def test_noise_on_the_wire_changes_nothing(virtual_network):
         vandal.publish(topics.say("test", src), rng.randbytes(rng.randrange(60)))
         vandal.publish(topics.say("test", src), codec.encode(codec.Prefix("test", "zz", 0), 0, 0, "mix", 1.0))
         vandal.publish(topics.say("test", src), codec.encode(codec.Prefix("other", src, 0), 0, 0, "mix", 1.0))
-        vandal.publish(topics.say("test", src), codec.pack(("test", src, 0, 0, 0, "mix", float("nan"), None)))
+        infinite = codec.pack(("test", src, 0, 0, 0, 0, "mix", float("nan"), None))
+        vandal.publish(topics.say("test", src), infinite)
         vandal.publish(topics.say("test", src), bytes(codec.SIZE_LIMIT + 1))
         net.call_later(0.003, disturb)
 

@@ -227,7 +227,7 @@ def test_a_log_of_an_older_snapshot_is_not_replayed(tmp_path):
     store.reset(Saved(0, 9, b"newer", None))
     store.close()
     path.write_bytes(old)
-    assert disk(tmp_path).load()[1] == Saved(0, 9, b"newer", None, [])
+    assert disk(tmp_path).load()[1] == Saved(0, 9, b"newer", None)
 
 
 def test_a_store_of_another_run_or_agent_is_refused_by_name(tmp_path):

@@ -225,7 +225,8 @@ def test_work_and_words_of_an_agent_do_not_grow_with_the_network():
 def test_result_is_plain_data():
     got = played(parts(GRAPHS["tree"], rules())).results["n00"]
     assert Allocated(**asdict(got)) == got
-    assert all(type(v) in (tuple, dict, str, int, float, bool) for v in asdict(got).values())
+    kinds = (tuple, dict, str, int, float, bool, type(None))
+    assert all(type(v) in kinds for v in asdict(got).values())
 
 
 def test_max_rounds_ends_play_unsatisfied_everywhere():

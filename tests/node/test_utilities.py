@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from node.testing import check_utility
 from node.utilities import Custom, LogCosh, Quadratic, QuadraticForm, build
 from tests.node import user_utilities as users
 
@@ -150,6 +151,23 @@ def test_demand_is_what_maximises_value_minus_cost(utility, data):
     lowest = float(utility.curvature[0].min()) + ridge
     slack = 1e-13 * (abs(utility.value(x)) + abs(utility.value(other)) + np.abs(price) @ np.abs(other) + 1e3)
     assert gain(x) - gain(other) >= lowest / 2 * float((x - other) @ (x - other)) - slack - ridge * 1e-10
+
+
+@pytest.mark.parametrize("size", [1.0, 100.0])
+@pytest.mark.parametrize(
+    "utility",
+    [
+        Quadratic(np.array([-1.0, -0.2]), np.array([3.0, 4.0])),
+        QuadraticForm(np.array([[-2.0, 0.5], [0.5, -1.0]]), np.array([3.0, 4.0])),
+        LogCosh(*np.array([[0.5, 1.0], [2.0, 9.0], [3.0, 4.0], [0.0, 5.0], [1.0, 0.3]])),
+        Custom(users.PseudoHuber(np.array([3.0, 4.0])), 2, "PseudoHuber"),
+        Custom(users.Coupled([3.0, 4.0]), 2, "Coupled"),
+        Custom(users.CoupledWithHessian([3.0, 4.0]), 2, "CoupledWithHessian"),
+    ],
+    ids=lambda utility: getattr(utility, "_name", type(utility).__name__) if utility else "",
+)
+def test_the_conformance_kit_finds_nothing(utility, size):
+    check_utility(utility, size=size).raise_if_broken()
 
 
 @pytest.mark.parametrize("x", [1e-9, 1e-5, 0.5, 1.0, 40.0, 1e4, 1e150])

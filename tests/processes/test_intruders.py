@@ -170,7 +170,7 @@ def hostile(run, src, round_, body):
 
     def message(run=run, src=src, round_=round_, kind="play+counters", body=body, told=None):
         # Not `encode`, which refuses to say what nobody would read.
-        return codec.pack((run, src, 0, 0, round_, kind, body, told))
+        return codec.pack((run, src, 0, 0, 0, round_, kind, body, told))
 
     message_, side = body
     return {
@@ -179,7 +179,7 @@ def hostile(run, src, round_, body):
         "header": [
             codec.pack(1),
             codec.pack((run, src, 0)),
-            codec.pack((run, src, 0, 0, -1, "k", None, None)),
+            codec.pack((run, src, 0, 0, 0, -1, "k", None, None)),
         ],
         "not-finite": [
             message(body=(np.full_like(message_, np.nan), side)),

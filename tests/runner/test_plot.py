@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from runner.plot import PlotUnavailable, allocation_errors, draw_convergence, observed_rate
+from runner.plot import PlotUnavailable, allocation_errors, deviations, draw_convergence, observed_rate
 from runner.record import Batch, PartWriter, Record, read
 from tests.runner.results import result_of
 
@@ -55,6 +55,13 @@ def test_the_errors_are_the_largest_deviation_over_the_largest_share(tmp_path: P
     errors = allocation_errors(recorded(tmp_path, n=4, rounds=3, rate=0.5), optimum(4))
     assert errors.rounds.tolist() == [60, 61, 62]
     np.testing.assert_allclose(errors.values, [1 / 4, 0.5 / 4, 0.25 / 4], rtol=1e-12)
+
+
+def test_prices_are_held_against_each_agent_s_own(tmp_path: Path):
+    own = {f"n{i:02d}": [4.0 - i] for i in range(4)}
+    errors = deviations(recorded(tmp_path, n=4, rounds=3, rate=0.5), "price", own)
+    # The made-up prices are 4 + rate^k / 2 for all; the last agent's is the furthest off.
+    np.testing.assert_allclose(errors.values, [3.5 / 4, 3.25 / 4, 3.125 / 4], rtol=1e-12)
 
 
 def test_an_agent_without_an_optimum_does_not_count(tmp_path: Path):

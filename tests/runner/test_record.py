@@ -314,11 +314,9 @@ def config(directory: Path, agents=("a", "b"), **other) -> Config:
         "directory": str(directory),
         "client": "gmqtt",
         "client_id": "r1-recorder",
-        "host": "127.0.0.1",
-        "port": 1883,
         "user": None,
         "password": None,
-        "tls": False,
+        "place": Address("127.0.0.1", 1883).place(),
         "agents": list(agents),
         **other,
     }
@@ -591,8 +589,7 @@ async def recording(directory: Path) -> AsyncIterator[tuple[asyncio.subprocess.P
         told = config(
             directory,
             agents=("a",),
-            host=where.host,
-            port=where.port,
+            place=where.place(),
             user=grant.user,
             password=grant.password,
         )

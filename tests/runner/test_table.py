@@ -99,6 +99,41 @@ def test_what_was_missed_is_marked(row: str, wrong: dict[str, Any]):
     assert printed(**wrong).count("✗") == 1
 
 
+def test_the_prices_of_a_public_good_are_each_agent_s_own():
+    prices = {f"n{i:02d}": [i - 2.0] for i in range(5)}
+    text = printed(width=120, agents=True, multiplier=[], optimal_prices=prices, prices=prices)
+    assert line(text, "price") == "✓ price 2.0e-09 off of an agent's own price; relative to the highest, 2"
+    assert "n00 1 1 -2 -2" in " ".join(text.split())
+
+
+def test_without_a_guarantee_nothing_is_promised_and_nothing_is_judged():
+    text = printed(
+        width=120, guaranteed=False, contraction_bound=1.25, spectral_radius=0.97, allocation_error=0.5
+    )
+    assert "✗" not in text
+    assert line(text, "allocation") == (
+        "allocation 5.0e-01 off relative to the largest; nothing promised, asked for 1.0e-06"
+    )
+    assert line(text, "contraction") == (
+        "contraction bound 1.25 not below 1, maximum norm over all messages: no guarantee"
+    )
+    assert line(text, "spectral") == "spectral radius 0.97 of the Jacobian; no norm bound"
+    assert line(text, "observed") == "observed rate 0.9358 a round"
+
+
+@pytest.mark.parametrize(
+    ("facts", "kept"),
+    [
+        ({}, True),
+        ({"allocation_error": 1.0}, False),
+        ({"allocation_error": 1.0, "guaranteed": False}, True),
+        ({"stopped_unsatisfied": 1, "guaranteed": False}, False),
+    ],
+)
+def test_where_nothing_is_promised_only_rest_is_expected(facts: dict[str, Any], kept: bool):
+    assert result_of(**facts).kept_promise == kept
+
+
 def test_what_is_unknown_is_left_out():
     text = printed(observed_rate=None, first_round_seconds=None)
     assert "observed" not in text

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -13,34 +15,15 @@ from topologies import ScenarioError, load_scenario
 # Modules are imported once in a process, so each test needs a name of its own.
 NUMBERS = itertools.count()
 
-CODE = '''
-import numpy as np
-
-
-class Thirds:
-    """Two thirds for the newest message, one for the one before."""
-
-    def __init__(self):
-        self.before = self.now = {}
-
-    def update(self, said):
-        self.before, self.now = (self.now or said), dict(said)
-        return {j: (2 * m + self.before[j]) / 3 for j, m in said.items()}
-
-    def spread(self, agent):
-        return float(np.abs(self.before[agent] - self.now[agent]).max())
-
-    def state(self):
-        return self.now
-
-    def restore(self, state):
-        self.now = dict(state)
-
+PAGE = (Path(__file__).parents[2] / "docs" / "learning.md").read_text("utf-8")
+MUTE = """
 
 class Mute:
     def update(self, said):
         return said
-'''
+"""
+# The example of the page does what the page says.
+CODE = re.search(r"```python\n(# thirds\.py\n.*?)```", PAGE, re.DOTALL)[1] + MUTE
 
 
 def write(folder, attribute="Thirds"):

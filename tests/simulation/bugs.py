@@ -5,14 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 from node.agent import PLAYING, Agent
+from node.rounds import Rounds
 
 
 class OneRound(Agent):
     """Keeps the newest round's messages only: a neighbour one round behind never gets what it lost."""
 
-    def _resend(self):
-        self.conversation.kept = self.conversation.kept[-1:]
-        super()._resend()
+    class Keeper(Rounds):
+        def again(self):
+            conversation = self.agent.conversation
+            conversation.kept = conversation.kept[-1:]
+            super().again()
+
+    def make_keeper(self):
+        return self.Keeper(self)
 
 
 class AcknowledgesReceipt(Agent):
@@ -20,28 +26,55 @@ class AcknowledgesReceipt(Agent):
 
     delivered: set = set()  # noqa: RUF012 - of all agents of the run, like the wire
 
+    class Keeper(Rounds):
+        def again(self):
+            agent = self.agent
+            kept, now = agent.conversation.kept, agent.round
+            agent.conversation.kept = [
+                outgoing
+                for round_, outgoing in zip(range(now - len(kept) + 1, now + 1), kept, strict=True)
+                if any((agent.id, j, agent.epoch, round_) not in agent.delivered for j in agent.peers)
+            ]
+            super().again()
+            agent.conversation.kept = kept
+
+    def make_keeper(self):
+        return self.Keeper(self)
+
     def receive(self, message):
         self.delivered.add((message.src, self.id, message.epoch, message.round))
         super().receive(message)
 
-    def _resend(self):
-        kept, now = self.conversation.kept, self.round
-        needed = [
-            outgoing
-            for round_, outgoing in zip(range(now - len(kept) + 1, now + 1), kept, strict=True)
-            if any((self.id, j, self.epoch, round_) not in self.delivered for j in self._peers)
-        ]
-        self.conversation.kept = needed
-        super()._resend()
-        self.conversation.kept = kept
+
+class Around:
+    """A store that does something else than it is told, around one that does it."""
+
+    def __init__(self, store):
+        self.store = store
+
+    def load(self):
+        return self.store.load()
+
+    def begin(self, incarnation):
+        self.store.begin(incarnation)
+
+    def reset(self, saved):
+        self.store.reset(saved)
+
+    def append(self, heard):
+        self.store.append(heard)
 
 
 class ForgetsPrevious(Agent):
     """Comes back with its newest words only, not with those of the round before."""
 
-    def _remember(self, incarnation, forgotten):
-        life, left = super()._remember(incarnation, forgotten)
-        return life, replace(left, previous=None) if left is not None else None
+    class Store(Around):
+        def load(self):
+            life, left = super().load()
+            return life, replace(left, previous=None) if left is not None else None
+
+    def __init__(self, *args, store=None, **how):
+        super().__init__(*args, store=store and self.Store(store), **how)
 
 
 class MixesEpochs(Agent):
@@ -54,10 +87,27 @@ class MixesEpochs(Agent):
 class SpeaksFirst(Agent):
     """Says what depends on a round before that round is durable."""
 
-    def _durably(self, action):
-        waiting, self._waiting = getattr(self, "_waiting", None), action
-        if waiting is not None:
-            super()._durably(waiting)
+    class Store(Around):
+        def __init__(self, store):
+            super().__init__(store)
+            self.waiting = None
+
+        def later(self, action):
+            waiting, self.waiting = self.waiting, action
+            if waiting is not None:
+                waiting()
+
+        def begin(self, incarnation):
+            self.later(lambda: self.store.begin(incarnation))
+
+        def reset(self, saved):
+            self.later(lambda: self.store.reset(saved))
+
+        def append(self, heard):
+            self.later(lambda: self.store.append(heard))
+
+    def __init__(self, *args, store=None, **how):
+        super().__init__(*args, store=store and self.Store(store), **how)
 
 
 class GivesUp(Agent):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from node.mechanisms.contract import Outcome
+from node.mechanisms.contract import OWN, Outcome
 from node.mechanisms.private_goods import PrivateGoods, View
 from node.testing import samples
 
@@ -262,6 +262,46 @@ class PaysForSilence(Mutant):
         return replace(got, tax=got.tax - 1e6 * (at_rest and not message.any()))
 
 
+# Rest -----------------------------------------------------------------------------------------------------
+
+
+class LooksAtDemandOnly(Mutant):
+    """Proxies may be anything when the run stops."""
+
+    def residual(self, reply, message, view):
+        return float(np.abs(reply[0] - message[0]).max())
+
+
+class NeverAtRest(Mutant):
+    def residual(self, reply, message, view):
+        return super().residual(reply, message, view) + 1e-3
+
+
+class SizeIsASquare(Mutant):
+    def size(self, message):
+        return float(np.square(message).max())
+
+    def residual(self, reply, message, view):
+        return float(np.abs(reply - message).max())
+
+
+class TrustsItsMemory(Mutant):
+    def spread(self, remembered):
+        return 0.0
+
+
+class AsksForAStranger(Mutant):
+    def spread(self, remembered):
+        return max(
+            remembered(i) if self.everybody[i] is not self else remembered(OWN) for i in self.everybody
+        )
+
+
+class SpreadIsASquare(Mutant):
+    def spread(self, remembered):
+        return remembered(OWN) ** 2
+
+
 # Welfare -------------------------------------------------------------------------------------------------
 
 
@@ -288,18 +328,31 @@ class Favourite(Mutant):
         return super().price(view) - 0.5 * (self._me == 0)
 
 
-class EqualSplit:
-    """Another mechanism: everybody gets c/N for nothing, whatever is said; saying nothing is best."""
-
-    def __init__(self, routes, neighbours, utility, capacities, xi, delta):
-        self.utility, self.share = utility, np.array(capacities) / len(routes.agents)
-        self.neighbours = neighbours
+class Plain:
+    """Contracts of one row, at rest in the maximum norm."""
 
     def opening(self):
         return np.zeros((1, self.utility.goods))
 
     def accepts(self, body, src):
         return type(body) is np.ndarray and body.shape == (1, self.utility.goods) and body.dtype == np.float64
+
+    def residual(self, reply, message, view):
+        return self.size(reply - message)
+
+    def size(self, message):
+        return float(np.abs(message).max())
+
+    def spread(self, remembered):
+        return remembered(OWN)
+
+
+class EqualSplit(Plain):
+    """Another mechanism: everybody gets c/N for nothing, whatever is said; saying nothing is best."""
+
+    def __init__(self, routes, neighbours, utility, capacities, xi, delta):
+        self.utility, self.share = utility, np.array(capacities) / len(routes.agents)
+        self.neighbours = neighbours
 
     def view(self, said):
         return [said[j].copy() for j in self.neighbours]
@@ -311,7 +364,7 @@ class EqualSplit:
         return Outcome(self.share.copy(), np.zeros(self.utility.goods), float(np.square(message).sum()))
 
 
-class PriceTakersMarket:
+class PriceTakersMarket(Plain):
     """A Walrasian baseline: price-taking agents say demands, the price answers to all of them.
 
     Everybody hears everybody (a complete graph). The price is linear in the sum of demands, the own one
@@ -323,12 +376,6 @@ class PriceTakersMarket:
     def __init__(self, routes, neighbours, utility, capacities, xi, delta):
         self.utility, self.capacity = utility, np.array(capacities)
         self.neighbours, self.agents = neighbours, len(routes.agents)
-
-    def opening(self):
-        return np.zeros((1, self.utility.goods))
-
-    def accepts(self, body, src):
-        return type(body) is np.ndarray and body.shape == (1, self.utility.goods) and body.dtype == np.float64
 
     def view(self, said):
         return sum(said[j][0] for j in self.neighbours)

@@ -62,6 +62,12 @@ BROKEN = {
     mutants.RemembersItsMessage: {"distributed"},
     mutants.ShowsAnOwnPrice: {"own price"},
     mutants.Ripples: {"concave"},
+    mutants.LooksAtDemandOnly: {"residual"},
+    mutants.NeverAtRest: {"residual"},
+    mutants.SizeIsASquare: {"residual"},
+    mutants.TrustsItsMemory: {"spread"},
+    mutants.AsksForAStranger: {"spread"},
+    mutants.SpreadIsASquare: {"spread"},
     mutants.Fee: {"budget balance"},
     mutants.Tribute: {"individual rationality"},
     mutants.EqualSplit: {"efficient"},
@@ -112,7 +118,7 @@ def test_a_nash_message_that_is_wrong_where_nobody_reads_is_no_fixed_point():
     wrong = {**nash, "n03": nash["n03"].copy()}
     wrong["n03"][1 + 4] += 1e-6
     report = check(PrivateGoods, nash=wrong)
-    assert report.broken == ("fixed point",)
+    assert report.broken == ("fixed point", "residual")  # one and the same thing, at a given Nash message
     assert "n03" in report["fixed point"].reason
 
 
@@ -193,7 +199,11 @@ def test_e1_exponent_one_is_caught_on_a_directed_graph_and_harmless_on_an_undire
 def test_e3_missing_share_is_caught_with_and_without_the_nash_message():
     assert "best response is best" in check(mutants.NoEqualShare).broken
     nash = instance(builder(), TREE)[1]
-    assert check(mutants.NoEqualShare, nash=nash).broken == ("best response is best", "fixed point")
+    assert check(mutants.NoEqualShare, nash=nash).broken == (
+        "best response is best",
+        "fixed point",
+        "residual",
+    )
 
 
 def test_flipped_signs_of_the_tax_are_caught():
@@ -232,7 +242,7 @@ def test_the_report_is_an_assertion_with_the_whole_table():
     assert isinstance(error.value, AssertionError)
     text = str(error.value)
     assert text == str(report)
-    assert "1 of 15 laws broken" in text
+    assert "1 of 17 laws broken" in text
     assert all(law in text for law in LAWS)
     assert "taxes sum to 0.05" in text
 
@@ -294,6 +304,15 @@ def test_messages_from_a_space_of_its_own_need_a_draw():
         check(Positive)
     report = check(Positive, draw=lambda agent, rng: rng.uniform(0, 3, (1, 1)))
     assert report.broken == ("efficient",)
+
+
+def test_a_contract_that_cannot_be_played_is_told_what_it_lacks():
+    class Lacks(mutants.Mutant):
+        residual = spread = None
+
+    report = check(Lacks)
+    assert report.broken == ("residual", "spread")
+    assert "no method residual" in report["residual"].reason
 
 
 def test_what_a_contract_raises_is_not_hidden():

@@ -107,7 +107,7 @@ def test_a_mistake_in_the_file_is_named(
 
 
 OVERRIDES = {
-    "topology.agents=2": ("topology.agents: got 2 (from --set topology.agents)", "3 to 65536"),
+    "topology.agents=2": ("topology.agents: got 2 (from --set topology.agents)", "3 to 262144"),
     'topology.agents="31"': ('topology.agents: got "31"', "a number of agents"),
     "topology.agents=31.0": ("topology.agents: got 31.0", "a number of agents"),
     "topology.generator=binry-tree": ('topology.generator: got "binry-tree"', "did you mean binary-tree?"),
@@ -196,7 +196,9 @@ OVERRIDES = {
         '"private-goods", because environment.kind = "private-goods"',
     ),
     "mechanism.name=lottery": ('mechanism.name: got "lottery"', "one of private-goods, public-goods"),
-    "synchrony.mode=free": ('synchrony.mode: got "free"', '"rounds"'),
+    "synchrony.mode=fre": ('synchrony.mode: got "fre"', '"rounds" or "free"'),
+    "synchrony.tick=0.1": ("synchrony.tick: got 0.1", 'because synchrony.mode = "rounds"'),
+    "synchrony={mode='free', tick=0}": ("synchrony.tick: got 0", "a number of seconds in (0, 3600]"),
     "stopping.tolerance=1": ("stopping.tolerance: got 1", "a number in (0, 1)"),
     "stopping.scale=0": ("stopping.scale: got 0", "a finite number > 0"),
     "stopping.max_rounds=0": ("stopping.max_rounds: got 0", "a whole number >= 1"),

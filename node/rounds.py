@@ -1,0 +1,170 @@
+"""Rounds, kept by the local synchroniser (alpha): exactly this round's message of every neighbour.
+
+A round is complete when one message of it has come from every neighbour, so a neighbour is never more than
+one round ahead and two rounds of storage are enough. The last two rounds' messages are resent until the
+neighbours have gone on; a neighbour's message of round k+1 acknowledges mine of round k, receipt alone never
+does. What the protocol is sent is therefore the same, bit for bit, under any delay, loss, duplication or
+order.
+
+On a directed graph the edge i -> j means that i listens to j. The synchroniser needs both directions, so i
+answers j with empty messages, pulses, on the private topic ``i/to/j``; contents travel along edges only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broker import codec
+from node.errors import Misaligned
+from node.pacing import Pacer
+from node.timekeeper import Timekeeper
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from broker.codec import Message
+    from node.agent import Agent
+    from node.part import AgentId
+    from node.store import Saved
+
+
+class Rounds(Timekeeper):
+    """The synchroniser of one agent. See ``Timekeeper``."""
+
+    barrier = True
+
+    def __init__(self, agent: Agent) -> None:
+        super().__init__(agent)
+        self._pacer = Pacer(f"{agent.run}/{agent.id}", agent.clock())
+        self._now: dict[AgentId, Message] = {}
+        self._next: dict[AgentId, Message] = {}
+        self._answered: dict[AgentId, int] = {}  # in which round
+
+    @property
+    def deadline(self) -> float:
+        """When to send again unless a round completes before."""
+        return self._pacer.deadline
+
+    @property
+    def eager(self) -> bool:
+        """Whether messages have been lost lately."""
+        return self._pacer.eager
+
+    def clear(self) -> None:
+        """See ``Timekeeper``."""
+        self._now, self._next = {}, {}
+
+    def replay(self, left: Saved) -> None:
+        """See ``Timekeeper``."""
+        for payloads in left.log:
+            messages = [codec.decode(payload) for payload in payloads]
+            self.agent.conversation.replay({message.src: message for message in messages})
+
+    def said(self, now: float) -> None:
+        """See ``Timekeeper``."""
+        if self.agent.round:
+            self._pacer.round_complete(now)
+        else:
+            self._pacer.restart(now)
+
+    def resume(self, now: float) -> None:
+        """See ``Timekeeper``."""
+        self._pacer.restart(now)
+        if self.agent.joined:
+            self.again()
+
+    def welcome_back(self, src: AgentId, now: float) -> None:
+        """Say at once what it may lack: the pause between copies has grown long meanwhile."""
+        self.agent.repeat(self.agent.conversation.again(src))
+        self._pacer.restart(now)
+
+    def finished(self, now: float) -> None:
+        """See ``Timekeeper``."""
+        self._pacer.restart(now)
+
+    def take(self, message: Message) -> None:
+        """Keep a message of this round or the next, whatever the state: a neighbour may be faster.
+
+        Raises:
+            Misaligned: if a neighbour is in another protocol in the same round.
+            AgentError: if this agent's own protocol failed.
+        """
+        agent, src = self.agent, message.src
+        round_ = agent.conversation.round
+        if message.round == round_:
+            slot = self._now
+        elif message.round == round_ + 1:
+            slot = self._next
+        elif message.round < round_:
+            if message.round == round_ - 1 and src not in self._now:
+                self._answer(src)  # a copy: it waits, perhaps for what I said and it did not hear
+            return agent.reject("duplicate")
+        else:
+            agent.reject("ahead")
+            if agent.incarnation and agent.playing:
+                # My memory is older than what I said before I lost it: nobody keeps what I would need.
+                agent.open_epoch()
+            return
+        if src in slot:
+            return agent.reject("duplicate")
+        slot[src] = message
+        if slot is self._next and src not in self._now:
+            self._pacer.overtaken()
+        if slot is self._now and len(slot) == len(agent.peers):
+            self.advance()
+
+    def advance(self) -> None:
+        """Go on for as long as rounds are complete."""
+        agent = self.agent
+        while agent.playing and len(self._now) == len(agent.peers) and self._all_accepted():
+            now = self._now
+            if agent.memory:
+                agent.memory.append([now[j].raw for j in agent.peers])
+            agent.received += len(now)
+            agent.received_bytes += sum([len(message.raw) for message in now.values()])
+            self._now, self._next = self._next, {}
+            if not agent.conversation.hear(now):
+                return agent.finish()
+            agent.speak()
+            if agent.memory:
+                agent.keep_snapshot()
+
+    def _all_accepted(self) -> bool:
+        """Drop what the protocol cannot read; the neighbour's copy of it, resent, may be better."""
+        agent, conversation = self.agent, self.agent.conversation
+        kind = conversation.kind
+        for j, message in self._now.items():
+            if message.kind != kind:
+                raise Misaligned(
+                    f"agent {agent.id}, round {agent.round}: neighbour {j} speaks {message.kind[:64]!r}, "
+                    f"expected {kind!r}"
+                )
+        accepts = conversation.accepts
+        for j in agent.hears:
+            if not accepts(self._now[j]):
+                del self._now[j]
+                agent.reject("body")
+        return len(self._now) == len(agent.peers)
+
+    def tick(self, now: float) -> None:
+        """Resend the last two rounds' messages: a neighbour has kept this agent waiting for too long."""
+        self._pacer.back_off(now)
+        agent = self.agent
+        if agent.leaves_alone(now):
+            return
+        if not agent.playing or not agent.round:
+            # A neighbour that missed the hello has not started, so it has sent no message that would have
+            # let this agent leave round 0; one that missed the goodbye waits for it.
+            agent.hello()
+        self.again()
+
+    def _answer(self, j: AgentId) -> None:
+        """Say the last two rounds again to one neighbour; once a round, or answers would be answered."""
+        agent = self.agent
+        if self._answered.get(j, -1) != agent.round:
+            self._answered[j] = agent.round
+            agent.repeat(agent.conversation.again(j))
+
+    def awaited(self) -> Collection[AgentId]:
+        """Those whose message of this round is missing."""
+        return [j for j in self.agent.peers if j not in self._now]
