@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from broker.transport import parse_url
+from node.protocols.network.facts import MECHANISMS as NETWORK
 from node.utilities import UtilityError
 from runner import directory, guarantee, record
 from runner.consensus import ConsensusResult, judge_consensus
 from runner.errors import RunFailed, UserError
+from runner.network import NetworkResult, judge_network, with_record
 from runner.result import RunResult, judge
 from topologies import LoadedScenario, load_scenario
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 Watch = Callable[[str, dict[str, Any]], None]
 Warn = Callable[[str], None]
-Result = RunResult | ConsensusResult
+Result = RunResult | ConsensusResult | NetworkResult
 
 # A driver with delays takes about 300 microseconds an agent and round, one in lockstep a tenth of that: from
 # here on a round of the virtual network takes a second and more.
@@ -234,6 +236,8 @@ def judged(loaded: LoadedScenario, *facts: Any) -> Result:
     """
     if loaded.contract()["mechanism"] == "consensus":
         return judge_consensus(loaded, *facts)
+    if loaded.contract()["mechanism"] in NETWORK:
+        return judge_network(loaded, *facts)
     try:
         return judge(loaded, *facts)
     except UtilityError as error:
@@ -255,6 +259,8 @@ def finish(loaded: LoadedScenario, result: Result, run_dir: Path, chosen: Option
                 result = result.with_convergence(recorded)
                 if wanted and not result.exact:
                     plot.draw_estimates(recorded, result, run_dir / "convergence.png")
+            elif isinstance(result, NetworkResult):
+                result = with_record(result, loaded, recorded) if len(recorded) else result
             elif len(recorded):
                 if result.synchrony == "rounds":
                     result = result.with_observed_rate(

@@ -26,6 +26,8 @@ from topologies.model import (
     Scenario,
     SummaryMechanism,
 )
+from topologies.network import scenario as network
+from topologies.network.sections import FromLinks, NetworkEnvironment, NetworkMechanism
 from topologies.overrides import apply
 from topologies.reporting import problems_of
 from topologies.valuations import draw_utilities
@@ -101,6 +103,8 @@ class LoadedScenario:
         A summary contract has other keys of its own: ``topologies.summary.contract``.
         """
         spec = self.spec
+        if isinstance(spec.environment, NetworkEnvironment) or isinstance(spec.mechanism, NetworkMechanism):
+            return network.rules(spec)
         if isinstance(spec.environment, ConsensusEnvironment) or isinstance(
             spec.mechanism, ConsensusMechanism
         ):
@@ -169,7 +173,8 @@ class LoadedScenario:
         A password in ``broker.url`` is left out.
         """
         spec = self.spec
-        drawn = {"environment"} if isinstance(spec.environment, ConsensusEnvironment) else set()
+        own = isinstance(spec.environment, ConsensusEnvironment | NetworkEnvironment)
+        drawn = {"environment"} if own else set()
         plain = spec.model_dump(mode="json", exclude_none=True, exclude={"topology", "utilities", *drawn})
         edges = [[a, b] for a, b in self.graph.edges if self.directed or a < b]
         if spec.record.agents == Record().agents:
@@ -181,6 +186,9 @@ class LoadedScenario:
         if isinstance(spec.environment, ConsensusEnvironment):
             values = {agent: utility["value"] for agent, utility in self.utilities.items()}
             plain["environment"] = {"kind": "consensus", "values": values}
+        elif isinstance(spec.environment, NetworkEnvironment):
+            plain["environment"] = network.resolved_environment(self.utilities)
+            plain["stopping"]["rule"] = network.rule(spec)
         else:
             plain["utilities"] = _given(spec.utilities, self.utilities)
         if spec.broker.url is not None:
@@ -224,13 +232,22 @@ def load_scenario(
     try:
         spec = Scenario.model_validate(data)
         _check(spec)
-        graph, directed = build_graph(spec.topology, spec.seed, path.parent)
+        if network.is_network(spec):
+            graph, directed, utilities = network.load(spec, path.parent)
+        elif isinstance(spec.topology, FromLinks):
+            raise Invalid(
+                Problem(
+                    "topology.links", f"got {shown(spec.topology.links)}", "no such key without a network"
+                )
+            )
+        else:
+            graph, directed = build_graph(spec.topology, spec.seed, path.parent)
         if spec.faults is not None:
             faults.check(spec.faults, tuple(graph), graph.edges)
         if isinstance(spec.environment, ConsensusEnvironment):
             consensus.check_graph(spec, graph, directed)
             utilities = consensus.draw_values(spec.environment, tuple(graph), spec.seed)
-        else:
+        elif not isinstance(spec.environment, NetworkEnvironment):
             if ":" in spec.learning.dynamics:
                 custom.check_dynamics(spec.learning.dynamics, path.parent)
             if isinstance(spec.mechanism, SummaryMechanism):
@@ -272,6 +289,8 @@ def _line(text: str, message: str) -> str:
 
 
 def _check(spec: Scenario) -> None:
+    if isinstance(spec.environment, NetworkEnvironment) or isinstance(spec.mechanism, NetworkMechanism):
+        return None  # `network.load` checks the sections together
     if isinstance(spec.environment, ConsensusEnvironment) or isinstance(spec.mechanism, ConsensusMechanism):
         return consensus.check_rules(spec)
     if isinstance(spec.mechanism, SummaryMechanism):

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from node.protocols.allocate import allocate
 from node.protocols.consensus import consensus
 from node.protocols.free_consensus import consensus_freely
-from node.protocols.free_play import allocate_freely, scalable_freely
-from node.protocols.scalable import scalable
+from node.protocols.free_play import allocate_freely
+from node.protocols.network.facts import MECHANISMS as NETWORK
+from node.protocols.network.life import network
+from node.protocols.scalable import scalable, scalable_freely
 
 if TYPE_CHECKING:
     from node.part import Part
@@ -32,8 +34,10 @@ def protocol_of(part: Part, resume: Any = None) -> Protocol:
             if resume is not None:
                 raise ValueError("consensus takes no snapshots of its own; it is replayed from the start")
             return consensus(part)
+        case str(name) if name in NETWORK:
+            return network(part, resume)
         case other:
             raise ValueError(
-                f"unknown mechanism {other!r}; expected 'private-goods', 'public-goods', 'summary' or "
-                "'consensus'"
+                f"unknown mechanism {other!r}; expected 'private-goods', 'public-goods', 'summary', "
+                f"'consensus', {', '.join(map(repr, NETWORK))}"
             )

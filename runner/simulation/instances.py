@@ -19,8 +19,9 @@ from node import lockstep
 from node.part import Part
 from node.protocols.allocate import allocate
 from node.protocols.consensus import consensus
+from node.protocols.network.life import network
 from node.protocols.scalable import scalable
-from runner.simulation import promises
+from runner.simulation import networks, promises
 from topologies.generators import agent_ids
 
 if TYPE_CHECKING:
@@ -290,6 +291,7 @@ WORKLOADS: dict[str, Workload] = {
     "public-goods": Workload(allocate, _public_goods, promises.allocation),
     "summary": Workload(scalable, _summary, promises.summary, directed=False),
     "consensus": Workload(lambda part, resume=None: consensus(part), _consensus, promises.consensus),
+    **{mechanism: Workload(network, draw, networks.promises) for mechanism, draw in networks.DRAWS.items()},
 }
 
 

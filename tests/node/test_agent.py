@@ -294,6 +294,29 @@ def test_agents_that_have_finished_stay_until_their_neighbours_have_too():
     assert wire.agent.state == GONE
 
 
+def test_a_neighbour_that_asks_without_end_does_not_make_an_agent_speak_without_end():
+    wire = Wire()
+    wire.start()
+    for _ in range(1000):  # of a second
+        wire.now += 0.001
+        wire.hello_from("a", state="join")
+    told = [topic for topic, _, _ in wire.out if topic.endswith("/status")]
+    assert 10 <= len(told) <= 25
+
+
+def test_a_neighbour_that_missed_the_goodbye_is_told_again():
+    wire = Wire(make=lambda part: mix(part, rounds=1))
+    wire.start()
+    wire.message("a", 0)
+    wire.message("c", 0)
+    wire.hello_from("a", "c", state="done")
+    assert wire.agent.state == GONE
+    wire.now += 1.0
+    before = len(wire.out)
+    wire.hello_from("c", state="done")
+    assert [topic for topic, _, _ in wire.out[before:]] == [topics.status("test", "b")]
+
+
 def test_the_second_process_of_an_agent_leaves_and_the_first_goes_on():
     wire = Wire()
     wire.agent.hello()
