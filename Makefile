@@ -4,13 +4,14 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test simulate lint types check bench clean
+.PHONY: demo test simulate lint types check bench images demos docker-demo clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vicinal run topologies/binary-tree-31.toml
 
+# A file's tests stay together: they share runs that take seconds.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 # 1,000 networks under storms, in virtual time: minutes. SEEDS=0-9999 for a night.
 SEEDS ?= 0-999
@@ -28,6 +29,24 @@ check: test lint types
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks
+
+# The two images of docker/Dockerfile. Needs a Docker engine, and the network while they are built.
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+images:
+	docker build --file docker/Dockerfile --target agent --tag vicinal-agent:$(VERSION) .
+	docker build --file docker/Dockerfile --target recorder --tag vicinal-recorder:$(VERSION) .
+
+# The demos in docker/, written again, with new secrets, which are never committed.
+demos: $(VENV)/.installed
+	$(BIN)/vicinal compose docker/tree-7/scenario.toml --out docker/tree-7 --build ../..
+	$(BIN)/vicinal compose docker/er-31/scenario.toml --out docker/er-31 --build ../..
+	$(BIN)/vicinal compose docker/hosts-1000/scenario.toml --out docker/hosts-1000 --build ../.. --hosts 2
+
+# One of them, to its end: make docker-demo DEMO=er-31
+DEMO ?= tree-7
+docker-demo: demos
+	cd docker/$(DEMO) && docker compose up --exit-code-from recorder; \
+	    code=$$?; docker compose down --volumes; exit $$code
 
 $(VENV)/.installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "vicinal needs Python 3.11 or newer on PATH" >&2; exit 2; }

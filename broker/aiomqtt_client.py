@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 # After 1.5 times this many seconds without a packet of ours the broker publishes the will.
 KEEPALIVE = 30
+# What a message in the outbox takes beside its text: without it, empty ones would be without bound.
+OVERHEAD = 100
 # How long what was published, and then the goodbye, may wait for a peer that does not read.
 CLOSE_TIMEOUT = 5.0
 
@@ -97,10 +99,11 @@ class AiomqttTransport(Transport):
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """See ``Transport``."""
-        if self._client is None or self._lost or self._waiting + len(payload) > WRITE_LIMIT:
+        size = len(topic) + len(payload) + OVERHEAD
+        if self._client is None or self._lost or self._waiting + size > WRITE_LIMIT:
             self.dropped += 1
             return
-        self._waiting += len(payload)
+        self._waiting += size
         self._outbox.put_nowait((topic, payload, retain))
 
     async def close(self) -> None:
@@ -131,7 +134,7 @@ class AiomqttTransport(Transport):
                 await client.publish(topic, payload, qos=0, retain=retain, timeout=math.inf)
             except aiomqtt.MqttError:
                 self.dropped += 1  # the connection is gone; the watcher will say so
-            self._waiting -= len(payload)
+            self._waiting -= len(topic) + len(payload) + OVERHEAD
 
     async def _watch(self, client: _Client) -> None:
         try:

@@ -25,6 +25,8 @@ from gmqtt.mqtt.protocol import MQTTProtocol
 
 from broker import tls
 from broker.transport import (
+    PACKET_LIMIT,
+    TURN,
     WRITE_LIMIT,
     BrokerRefused,
     BrokerUnreachable,
@@ -190,11 +192,11 @@ class _Link(MQTTProtocol):  # type: ignore[misc]  # gmqtt ships no types
         self.on_lost: OnLost | None = None
         self._client = client
         self._on_message = on_message
-        self._incomplete = bytearray()  # the beginning of a packet whose rest has not arrived
+        self._incomplete = bytearray()  # read and not handed on: a packet that is not whole, or too many
         self._expected = 0  # its length, as far as known
         self._out: list[bytes] = []  # published in this turn of the loop
         self._room = 0  # bytes that may still be published in this turn
-        self._reading = False
+        self._reading = self._paused = False
 
     @property
     def connection(self) -> Any:
@@ -210,21 +212,48 @@ class _Link(MQTTProtocol):  # type: ignore[misc]  # gmqtt ships no types
 
     def data_received(self, data: bytes) -> None:
         self._connection._last_data_in = time.monotonic()
+        if self._paused:  # read before the pause took hold
+            self._incomplete += data
+        else:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
         # What on_message publishes in answer is written at the end of this read: one turn of the loop less.
         self._reading = True
         self._dispatch(data)
         self._reading = False
         self.flush()
 
+    def _pause(self, rest: bytes) -> None:
+        """Leave the rest for the next turn of the loop, and read no more until then."""
+        self._incomplete += rest
+        self._paused = True
+        if not self._transport.is_closing():
+            self._transport.pause_reading()  # does nothing the second time
+        self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if self.lost is not None:
+            return
+        data, self._paused = bytes(self._incomplete), False
+        self._incomplete.clear()
+        try:
+            self._take(data)
+        except BaseException:
+            self._transport.abort()  # as the loop does when data_received raises
+            raise
+        if not self._paused and not self._transport.is_closing():
+            self._transport.resume_reading()
+
     def _dispatch(self, data: bytes) -> None:
-        """Hand on every whole packet; keep the beginning of one that is not."""
+        """Hand on every whole packet, ``TURN`` at most; keep the rest."""
         if self._incomplete:
             self._incomplete += data
             if len(self._incomplete) < self._expected:
                 return  # a large packet is put together once, not once per read
             data = bytes(self._incomplete)
             self._incomplete.clear()
-        on_message = self._on_message
+        on_message, left = self._on_message, TURN
         start, end = 0, len(data)
         self._expected = 0
         while end - start >= 2:
@@ -245,8 +274,15 @@ class _Link(MQTTProtocol):  # type: ignore[misc]  # gmqtt ships no types
                     return self._break("the broker sent a packet of impossible length")
             stop = body + size
             if stop > end:
+                if size > PACKET_LIMIT:
+                    return self._break(
+                        f"the broker sent a packet of {size} bytes, at most {PACKET_LIMIT} are read"
+                    )
                 self._expected = stop - start
                 break
+            if not left:
+                return self._pause(data[start:])
+            left -= 1
             kind = data[start]
             if kind & 0xF6 == 0x30:  # PUBLISH at QoS 0, retained or not: the only QoS we subscribe at
                 text = body + 2

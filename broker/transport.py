@@ -20,6 +20,13 @@ OnLost = Callable[[str], None]
 # What may wait in a connection's write buffer. A publish beyond it is dropped and counted, never queued
 # without bound: the protocol's own retransmission heals the loss.
 WRITE_LIMIT = 8 * 1024 * 1024
+# A packet that comes in may be so long; our own brokers pass payloads of half of it. One that is longer ends
+# the connection.
+PACKET_LIMIT = 8 * 1024 * 1024
+# Messages of one connection that are handed on in one turn of the event loop. A flood on one connection must
+# not keep the loop from timers, from the control socket and from other connections: 256 take a few
+# milliseconds.
+TURN = 256
 
 
 class BrokerError(Exception):

@@ -44,6 +44,9 @@ LINGER = 10.0
 # Rounds between two snapshots. A longer log costs disk and a slower return, a snapshot costs three fsyncs.
 SNAPSHOT_EVERY = 64
 
+# Seconds between two answers to neighbours that ask for this agent's status.
+TELL_EVERY = 0.05
+
 JOINING, PLAYING, LINGERING, GONE = "joining", "playing", "lingering", "gone"
 
 
@@ -121,6 +124,7 @@ class Agent:
         self._echoed = False
         self._liveness = Liveness(self.peers, clock())
         self._said_at = self._look_at = clock()
+        self._told_at = -TELL_EVERY
         self.keeper: Timekeeper = self.make_keeper()
         try:
             if left is not None:
@@ -239,7 +243,14 @@ class Agent:
         return {JOINING: JOIN, PLAYING: UP, LINGERING: DONE, GONE: LEFT}[self.state]
 
     def _tell(self, state: str) -> None:
+        self._told_at = self.clock()
         self._publish(self._status_topic, self._status(state).pack(), retain=True)
+
+    def _tell_again(self) -> None:
+        """Tell a neighbour that asks. One that has asked since the last time will hear that time's answer,
+        or ask again; so a neighbour that asks without end makes nobody speak without end."""
+        if self.clock() >= self._told_at + TELL_EVERY:
+            self._tell(self._standing())
 
     def _status(self, state: str) -> Status:
         return Status(state, self.incarnation, self.epoch, self._digest, self._nonce)
@@ -307,10 +318,10 @@ class Agent:
             self._jump(heard.epoch)
         if heard.state in (DONE, LEFT) and heard.epoch == self.epoch:
             if heard.state == DONE and self.state is GONE:
-                self._tell(LEFT)  # it still waits for my goodbye: the network must have lost it
+                self._tell_again()  # it still waits for my goodbye: the network must have lost it
             self.done.add(src)
         if heard.state == JOIN and self.state is not JOINING:
-            self.hello()  # it may have missed mine
+            self._tell_again()  # it may have missed my hello
         self._greeted.add(src)
         self._start_when_ready()
         self._leave_when_acknowledged()

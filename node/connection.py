@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,7 @@ class Connection:
         *,
         patient: bool = False,
         on_loss: OnLost = lambda reason: None,
+        gate: asyncio.Semaphore | None = None,
     ) -> None:
         """Connect, subscribe, call ``on_open``; again after every loss, for ever.
 
@@ -74,6 +76,8 @@ class Connection:
             on_open: called whenever the connection is there.
             patient: whether the broker may be away at the first attempt, too.
             on_loss: called with a reason whenever an open connection was lost.
+            gate: passed while connecting, by whoever has many connections to make: a time limit that 500
+                handshakes share is missed by all of them, and then again.
         Raises:
             BrokerError: if the very first attempt fails (unless patient), or the broker says no at any time.
         """
@@ -82,8 +86,9 @@ class Connection:
             lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
             transport = self._make(attempt, lost)
             try:
-                await transport.open()
-                await transport.subscribe(topics)
+                async with gate or contextlib.nullcontext():
+                    await transport.open()
+                    await transport.subscribe(topics)
             except (BrokerUnreachable, BrokerRefused) as error:
                 await transport.close()
                 final = isinstance(error, BrokerRefused) and not error.transient

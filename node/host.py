@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 BEAT = 0.05
 # The same while messages are being lost: the shortest retransmission time-out of ``node.pacing``.
 HASTE = 0.004
+# So many connections of a process are made at a time.
+AT_ONCE = 16
 # Agents that run freely tick by themselves; so many of them are looked after at the full pace, more at less.
 CROWD = 500
 PROGRESS_EVERY = 0.2
@@ -85,6 +87,7 @@ class Host:
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._start = start
         extend_path(start.get("import_path", ()))
+        self._gate = asyncio.Semaphore(AT_ONCE)
         self._connections: list[tuple[Connection, Switchboard, list[Agent]]] = []
         self._reported: set[str] = set()
         self.outlets: dict[str, tuple[Agent, Connection]] = {}
@@ -151,7 +154,8 @@ class Host:
             tasks.append(asyncio.create_task(ticking(free, time.monotonic), name="ticks"))
         for connection, switchboard, agents in self._connections:
             joined = partial(_reconnected, agents)
-            keeping = connection.keep(switchboard.topics(), joined, patient=self._start.get("patient", False))
+            patient = self._start.get("patient", False)
+            keeping = connection.keep(switchboard.topics(), joined, patient=patient, gate=self._gate)
             tasks.append(asyncio.create_task(keeping, name=f"connection-{agents[0].id}"))
         try:
             await asyncio.wait({*tasks, self._failure}, return_when=asyncio.FIRST_COMPLETED)

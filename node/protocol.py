@@ -82,6 +82,7 @@ def together(main: Factory, side: Factory, resume: tuple[Any, Any, Any] | None =
     main_state, side_state, report = resume if resume is not None else (None, None, None)
     m, s = main(main_state), side(side_state)
     verdict: Any = None
+    accepts, accepts_told, checks = None, None, None
     try:
         mine = next(m)
         yours = next(s)
@@ -91,19 +92,28 @@ def together(main: Factory, side: Factory, resume: tuple[Any, Any, Any] | None =
             if yours.report is not None:
                 verdict = yours.report
             both = mine.snapshot is not None and yours.snapshot is not None
+            now = (mine.accepts, yours.accepts, mine.accepts_told, yours.accepts_told)
+            if now != checks:  # most protocols check all their rounds alike
+                checks = now
+                accepts = _pair(mine.accepts, yours.accepts)
+                accepts_told = _pair(_or_none(mine.accepts_told), _or_none(yours.accepts_told))
+            to: dict[AgentId, Any] = {}
+            if mine.to or yours.to:
+                to = {j: (mine.to.get(j), yours.to.get(j)) for j in sorted({*mine.to, *yours.to})}
             heard = yield Say(
                 (mine.body, yours.body),
-                to={j: (mine.to.get(j), yours.to.get(j)) for j in sorted({*mine.to, *yours.to})},
+                to=to,
                 kind=f"{mine.kind}+{yours.kind}",
-                accepts=_pair(mine.accepts, yours.accepts),
-                accepts_told=_pair(_or_none(mine.accepts_told), _or_none(yours.accepts_told)),
+                accepts=accepts,
+                accepts_told=accepts_told,
                 record=mine.record if yours.record is None else {**(mine.record or {}), **yours.record},
                 snapshot=(mine.snapshot, yours.snapshot, report) if both else None,
             )
             # Two passes over few neighbours: cheaper than a generic split, and the order stays ascending.
+            told = heard.told
             half = Heard(
                 {j: body[1] for j, body in heard.said.items()},
-                {j: told[1] for j, told in heard.told.items() if told[1] is not None},
+                {j: own[1] for j, own in told.items() if own[1] is not None} if told else told,
                 heard.gone,
                 report=report,
             )
@@ -117,7 +127,7 @@ def together(main: Factory, side: Factory, resume: tuple[Any, Any, Any] | None =
                 verdict = yours.report
             half = Heard(
                 {j: body[0] for j, body in heard.said.items()},
-                {j: told[0] for j, told in heard.told.items() if told[0] is not None},
+                {j: own[0] for j, own in told.items() if own[0] is not None} if told else told,
                 heard.gone,
                 verdict=verdict,
             )

@@ -133,7 +133,10 @@ class Standalone:
             for task in (playing, *others):
                 if task.done():
                     task.result()
-        except AgentError as error:
+        except BrokerError:
+            raise  # there is nobody to tell
+        except Exception as error:
+            # Whatever it was: whoever judges the run is told, and it is raised again.
             await self._tell_failure(error)
             raise
         finally:

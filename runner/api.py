@@ -8,14 +8,17 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from broker.transport import parse_url
+from node.protocols.network.facts import MECHANISMS as NETWORK
 from node.utilities import UtilityError
 from runner import directory, guarantee, record
 from runner.consensus import ConsensusResult, judge_consensus
 from runner.errors import RunFailed, UserError
+from runner.network import NetworkResult, judge_network, with_record
 from runner.result import RunResult, judge
 from topologies import LoadedScenario, load_scenario
 
@@ -24,7 +27,11 @@ if TYPE_CHECKING:
 
 Watch = Callable[[str, dict[str, Any]], None]
 Warn = Callable[[str], None]
-Result = RunResult | ConsensusResult
+Result = RunResult | ConsensusResult | NetworkResult
+
+# A driver with delays takes about 300 microseconds an agent and round, one in lockstep a tenth of that: from
+# here on a round of the virtual network takes a second and more.
+LOCKSTEP_FROM = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +44,9 @@ class Options:
         ca, cert, key: PEM files for a broker over TLS: the authority of its certificate, a client certificate
             and its private key; None: what the scenario says.
         hosts: processes that carry the agents between them; None: one per agent.
-        virtual: run in this process, over the virtual network, in virtual time.
+        virtual: run in this process, over the virtual network, in virtual time. From ``LOCKSTEP_FROM``
+            agents on, and with nothing that could befall them, in lockstep.
+        lockstep: run in this process, all agents in turn, without any network; the outcome is the same.
         plot: draw the convergence plot, if the scenario wants one and matplotlib is there.
         watch: called with (agent, progress) while the run goes on.
         warn: called with what the user should know and the run survives.
@@ -50,6 +59,7 @@ class Options:
     key: str | Path | None = None
     hosts: int | None = None
     virtual: bool = False
+    lockstep: bool = False
     plot: bool = True
     watch: Watch = lambda agent, progress: None
     warn: Warn = lambda text: None
@@ -95,18 +105,22 @@ async def run_async(
     loaded = source if isinstance(source, LoadedScenario) else load_scenario(source, overrides, seed)
     if chosen.hosts is not None and not 1 <= chosen.hosts <= len(loaded.agents):
         raise UserError(f"hosts = {chosen.hosts}: expected 1 to {len(loaded.agents)}, the number of agents")
-    broker = broker_of(loaded, chosen)
+    broker, lockstep = broker_of(loaded, chosen), _in_lockstep(loaded, chosen)
     radius = guarantee.require(loaded, chosen.warn)
     run_id = directory.new_run_id(str(loaded.spec.name))
     run_dir = directory.create(chosen.out, run_id)
+    asked = {
+        "virtual": chosen.virtual,
+        "lockstep": lockstep,
+        "hosts": chosen.hosts,
+        "own_broker": broker is None,
+    }
     try:
-        directory.describe(
-            run_dir,
-            loaded,
-            run_id,
-            {"virtual": chosen.virtual, "hosts": chosen.hosts, "own_broker": broker is None},
-        )
-        result = await _play(loaded, run_id, run_dir, broker, chosen)
+        directory.describe(run_dir, loaded, run_id, asked)
+        if lockstep or chosen.virtual:
+            result = await _play_here(loaded, run_id, run_dir, chosen, lockstep=lockstep)
+        else:
+            result = await _play(loaded, run_id, run_dir, broker, chosen)
     except UserError:
         shutil.rmtree(run_dir)  # nothing has run: the same command must work once its mistake is mended
         raise
@@ -149,36 +163,63 @@ def broker_of(loaded: LoadedScenario, chosen: Options) -> Address | None:
         raise UserError(str(error)) from None
 
 
+def _in_lockstep(loaded: LoadedScenario, chosen: Options) -> bool:
+    """Whether a run needs no network to come out as it does.
+
+    Raises:
+        UserError: if it was asked for and cannot be.
+    """
+    spec = loaded.spec
+    calm = spec.faults is None and spec.synchrony.mode == "rounds"
+    if chosen.lockstep and not calm:
+        why = "[faults]" if spec.faults is not None else f'synchrony.mode = "{spec.synchrony.mode}"'
+        raise UserError(f"--lockstep: there is no network for {why} of {loaded.path}; expected --virtual")
+    return chosen.lockstep or (chosen.virtual and calm and len(loaded.agents) >= LOCKSTEP_FROM)
+
+
+async def _play_here(
+    loaded: LoadedScenario, run_id: str, run_dir: Path, chosen: Options, *, lockstep: bool
+) -> Result:
+    """Play in a thread of this process, that signals are still answered."""
+    parts, stop = loaded.parts(run_id), threading.Event()
+    record_in = run_dir if loaded.spec.record.every else None
+    play: Callable[[], tuple[dict[str, dict[str, Any]], float]]
+    if lockstep:
+        from runner.stepped import run_stepped
+
+        play = partial(run_stepped, parts, record_in, chosen.watch, stopped=stop.is_set)
+    else:
+        from runner.virtual import run_virtual
+
+        play = partial(
+            run_virtual,
+            parts,
+            loaded.spec.seed,
+            record_in,
+            chosen.watch,
+            faults=loaded.spec.faults,
+            durable=loaded.spec.recovery.durable != "none",
+            stopped=stop.is_set,
+            warn=chosen.warn,
+        )
+    playing = asyncio.create_task(asyncio.to_thread(play))
+    try:
+        reports, seconds = await asyncio.shield(playing)
+    except asyncio.CancelledError:
+        # A thread cannot be cancelled, only asked; the interpreter would wait for it for ever.
+        stop.set()
+        await asyncio.wait({playing})
+        playing.exception()
+        raise
+    mode = "lockstep" if lockstep else "virtual"
+    return judged(loaded, run_id, mode, reports, seconds, None, str(run_dir))
+
+
 async def _play(
     loaded: LoadedScenario, run_id: str, run_dir: Path, broker: Address | None, chosen: Options
 ) -> Result:
+    """Play in processes, over a broker."""
     parts = loaded.parts(run_id)
-    if chosen.virtual:
-        from runner.virtual import run_virtual
-
-        stop = threading.Event()
-        playing = asyncio.create_task(
-            asyncio.to_thread(
-                run_virtual,
-                parts,
-                loaded.spec.seed,
-                run_dir if loaded.spec.record.every else None,
-                chosen.watch,
-                faults=loaded.spec.faults,
-                durable=loaded.spec.recovery.durable != "none",
-                stopped=stop.is_set,
-                warn=chosen.warn,
-            )
-        )
-        try:
-            reports, seconds = await asyncio.shield(playing)
-        except asyncio.CancelledError:
-            # A thread cannot be cancelled, only asked; the interpreter would wait for it for ever.
-            stop.set()
-            await asyncio.wait({playing})
-            playing.exception()
-            raise
-        return judged(loaded, run_id, "virtual", reports, seconds, None, str(run_dir))
     from runner.launch import Settings, run_processes
 
     settings = Settings(
@@ -195,6 +236,8 @@ def judged(loaded: LoadedScenario, *facts: Any) -> Result:
     """
     if loaded.contract()["mechanism"] == "consensus":
         return judge_consensus(loaded, *facts)
+    if loaded.contract()["mechanism"] in NETWORK:
+        return judge_network(loaded, *facts)
     try:
         return judge(loaded, *facts)
     except UtilityError as error:
@@ -216,6 +259,8 @@ def finish(loaded: LoadedScenario, result: Result, run_dir: Path, chosen: Option
                 result = result.with_convergence(recorded)
                 if wanted and not result.exact:
                     plot.draw_estimates(recorded, result, run_dir / "convergence.png")
+            elif isinstance(result, NetworkResult):
+                result = with_record(result, loaded, recorded) if len(recorded) else result
             elif len(recorded):
                 if result.synchrony == "rounds":
                     result = result.with_observed_rate(

@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     _tls_arguments(run)
     run.add_argument("--hosts", type=int, metavar="H", help="H processes that carry the agents between them")
     run.add_argument("--virtual", action="store_true", help="one process, virtual network, virtual time")
+    run.add_argument("--lockstep", action="store_true", help="one process, no network: for many agents")
     run.add_argument("--agents", action="store_true", help="also print every agent's allocation, price, tax")
     run.add_argument("--quiet", action="store_true", help="no progress display")
     run.add_argument(
@@ -127,6 +128,22 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--trace", action="store_true", help="print what was drawn and the trace hash")
     simulate.set_defaults(command=_simulate)
 
+    reproduce = commands.add_parser("reproduce", help="recompute published figures", description=_REPRODUCE)
+    reproduce.add_argument(
+        "what", choices=("chapter4",), help="the thesis' chapter 4: Table 1, Figures 12-15"
+    )
+    reproduce.add_argument(
+        "--seeds", default="0", metavar="A-B", help="instances (default 0; medians need 0-4)"
+    )
+    reproduce.add_argument("--quick", action="store_true", help="leave out the longest run")
+    reproduce.add_argument("--over", choices=("broker",), help="one curve over the embedded broker instead")
+    reproduce.add_argument("--from", type=Path, metavar="DIR", dest="from_", help="draw what DIR holds again")
+    reproduce.add_argument("--out", type=Path, metavar="DIR", help="where to (default: runs/chapter4-<time>)")
+    reproduce.add_argument("--jobs", type=int, default=2, metavar="J", help="processes (default 2)")
+    reproduce.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    reproduce.add_argument("--quiet", action="store_true", help="no progress display")
+    reproduce.set_defaults(command=_reproduce)
+
     scenarios = commands.add_parser("scenarios", help="list the bundled scenarios")
     scenarios.set_defaults(command=_scenarios)
 
@@ -153,6 +170,11 @@ _RECORD_EXAMPLES = """example, with the files that `vicinal compose` writes:
 _SIMULATE = """Draw a network, a mechanism and a storm of faults from every seed, play it in virtual time, and
 check that the result is that of a sequential run bit for bit, that nobody stops early, and that the run
 ends once the faults have ceased. The exit code is 1 if a seed fails; the seed alone replays it."""
+
+
+_REPRODUCE = """Let the project's own agents play the numerical section of the thesis' chapter 4 again, keep a
+record, draw its figures from it, and print what was published, what came out and whether they agree. The exit
+code is 1 if they differ where they are not known to."""
 
 
 def _scenario_arguments(parser: argparse.ArgumentParser) -> None:
@@ -205,6 +227,7 @@ def _run(arguments: argparse.Namespace) -> int:
             key=arguments.key,
             hosts=arguments.hosts,
             virtual=arguments.virtual,
+            lockstep=arguments.lockstep,
             watch=progress.update,
             warn=_warning(errors),
         )
@@ -288,6 +311,12 @@ def _simulate(arguments: argparse.Namespace) -> int:
     from runner.simulation.report import main as simulate
 
     return simulate(arguments)
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    from runner.reproduce.command import main as reproduce
+
+    return reproduce(arguments)
 
 
 def _scenarios(arguments: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ class Facts:
 
     Attributes:
         run, scenario: the run's id and the scenario's name.
-        mode: ``processes`` or ``virtual``.
+        mode: ``processes``, ``virtual`` or ``lockstep``.
         synchrony: ``rounds`` or ``free``.
         agents: N.
         diameter: largest distance between two agents, as they found it.
@@ -28,8 +28,8 @@ class Facts:
             agent that had most.
         stopped_in_round: the round, from 0, at whose end all agents stopped; in free mode of the stopping
             rule, counted with the survey and the agreement.
-        messages, bytes: first copies received from neighbours, one per link and round, and their payloads;
-            in free mode those that were newest when they came.
+        messages, bytes: first copies received from neighbours, one per link and round, and their payloads (0
+            in lockstep, where nothing is encoded); in free mode those that were newest when they came.
         published: messages published by agents for these, one per agent and round (or tick) on undirected
             graphs.
         retransmissions: further copies published.

@@ -185,15 +185,15 @@ async def run_processes(
     shares = distribute(loaded.agents, settings.hosts or len(loaded.agents))
     shared = spec.connections == "host"
     grants = _grants(run, parts, shares, shared)
-    if settings.broker is not None:
-        try:
-            # Before there is any process of an agent.
-            await _probe(settings.broker, spec.client, run)
-        except BrokerError as error:
-            raise UserError(str(error)) from None
     async with AsyncExitStack() as stack:
         stores = _stores(stack, loaded)
         chaos = _chaos(loaded, settings, shares, stores)
+        if settings.broker is not None:
+            try:
+                # Before there is any process of an agent.
+                await _probe(settings.broker, spec.client, run)
+            except BrokerError as error:
+                raise UserError(str(error)) from None
         launched = Launched(shares, settings.watch, settings.warn)
         hosts = Hosts(
             len(shares),
@@ -219,7 +219,7 @@ async def run_processes(
                 "client": spec.client,
                 **recorder,
                 "place": address.place(),
-                "agents": list(loaded.agents),
+                "agents": sorted(loaded.recorded),
             }
             scribe = Scribe(
                 config, settings.warn, restart=loaded.spec.recovery.restart, **_receipts(hosts, shares)

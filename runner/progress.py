@@ -28,8 +28,9 @@ _PHASE_OF_KIND = {
     "maximum": AGREEING,
     "roles": AGREEING,
 }
-# A redraw costs about a millisecond; the eye asks for no more.
+# A redraw costs about a millisecond, and some more for many agents; the eye asks for no more.
 REDRAWS = 10  # a second
+AGENT_COST = 2e-6  # seconds of a redraw an agent
 # Rounds per second are measured over so many seconds.
 PACE_OVER = 2.0
 BOUND = "contraction_bound"
@@ -74,6 +75,9 @@ class Progress:
         self._total = total
         self._rounds: dict[str, int] = dict.fromkeys(agents, -1)  # -1: not connected yet
         self._phases: dict[str, str] = dict.fromkeys(agents, STARTING)
+        # How many agents are in each: an update must not look at all agents.
+        self._in_round = Counter(self._rounds.values())
+        self._in_phase = Counter(self._phases.values())
         self._residuals: dict[str, float] = {}
         self._certificate: dict[str, float] = {}
         self._dropped: dict[str, Counter[str]] = {}
@@ -110,6 +114,7 @@ class Progress:
         if agent not in self._rounds:
             return
         state, kind = info.get("state"), str(info.get("kind", ""))
+        _move(self._in_round, self._rounds[agent], int(info.get("round", 0)))
         self._rounds[agent] = int(info.get("round", 0))
         record: Mapping[str, float] = info.get("record") or {}
         if (residual := record.get("residual")) is not None:
@@ -121,15 +126,15 @@ class Progress:
             self._dropped[agent] = Counter(rejected)
         self._suspects[agent] = info.get("suspects") or {}
         if state in ("lingering", "gone"):
-            self._phases[agent] = STOPPING
+            self._enter(agent, STOPPING)
         else:
-            self._phases[agent] = STARTING if state == "joining" else _phase(kind)
+            self._enter(agent, STARTING if state == "joining" else _phase(kind))
         self._changed()
 
     def finished(self, agent: str) -> None:
         """An agent has given its result."""
         if agent in self._rounds:
-            self._phases[agent] = STOPPING
+            self._enter(agent, STOPPING)
             self._changed()
 
     def note(self, who: str, text: str) -> None:
@@ -144,11 +149,10 @@ class Progress:
 
     def facts(self) -> dict[str, str]:
         """What is shown, by title: the content of the panel without its looks."""
-        rounds = list(self._rounds.values())
-        low, high = min(rounds, default=-1), max(rounds, default=-1)
-        connected = sum(r >= 0 for r in rounds)
-        done = sum(phase == STOPPING for phase in self._phases.values())
-        shown = {"phase": self.phase, "agents": f"{connected} of {len(rounds)} connected, {done} finished"}
+        count = len(self._rounds)
+        low, high = min(self._in_round, default=-1), max(self._in_round, default=-1)
+        connected, done = count - self._in_round[-1], self._in_phase[STOPPING]
+        shown = {"phase": self.phase, "agents": f"{connected} of {count} connected, {done} finished"}
         if high >= 0:
             span = f"{max(low, 0)}" if low == high else f"{max(low, 0)} to {high}"
             limit = f" (at most {self._total})" if self._total is not None else ""
@@ -170,8 +174,16 @@ class Progress:
             shown["seem to be down"] = "; ".join(named[:5]) + (" ..." if len(named) > 5 else "")
         return shown | self._notes
 
+    def _enter(self, agent: str, phase: str) -> None:
+        _move(self._in_phase, self._phases[agent], phase)
+        self._phases[agent] = phase
+
+    @property
+    def _slowest(self) -> int:
+        return max(min(self._in_round, default=0), 0)
+
     def _changed(self) -> None:
-        phase = min(self._phases.values(), key=PHASES.index, default=STARTING)
+        phase = next((phase for phase in PHASES if self._in_phase[phase]), STARTING)
         # Reports of different agents are not of the same moment: a phase once reached is not taken back.
         if PHASES.index(phase) > PHASES.index(self.phase):
             self.phase = phase
@@ -179,19 +191,17 @@ class Progress:
         now = self._clock()
         since, then = self._pace_since
         if now - since >= PACE_OVER:
-            slowest = max(min(self._rounds.values(), default=0), 0)
+            slowest = self._slowest
             self.pace, self._pace_since = (slowest - then) / (now - since), (now, slowest)
-        if self._live is not None and now - self._drawn >= 1 / REDRAWS:
+        if self._live is not None and now - self._drawn >= 1 / REDRAWS + 10 * AGENT_COST * len(self._rounds):
             self._drawn = now
             self._draw()
 
     def _say_phase(self) -> None:
         if self._live is not None:
             return
-        slowest = max(min(self._rounds.values(), default=0), 0)
-        line = (
-            f"{self.phase}: {len(self._rounds)} agents, round {slowest}, {self._clock() - self._began:.1f} s"
-        )
+        seconds = self._clock() - self._began
+        line = f"{self.phase}: {len(self._rounds)} agents, round {self._slowest}, {seconds:.1f} s"
         if self.phase == PLAYING and self._certificate:
             line += f"; {self.facts()['certificate']}"
         self._say(line)
@@ -207,3 +217,12 @@ class Progress:
         for title, text in self.facts().items():
             table.add_row(Text(title, style="bold"), Text(text))
         self._live.update(table, refresh=True)
+
+
+def _move(counter: Counter[Any], before: Any, after: Any) -> None:
+    """One of those that were ``before`` is ``after`` now; what nobody is is no longer there."""
+    if before != after:
+        counter[before] -= 1
+        if not counter[before]:
+            del counter[before]
+        counter[after] += 1

@@ -10,7 +10,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from runner import network_table
 from runner.consensus import ConsensusResult
+from runner.network import NetworkResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +55,9 @@ def seconds_text(seconds: float) -> str:
     return f"{minutes} min {rest} s"
 
 
-def print_result(result: RunResult | ConsensusResult, console: Console, *, agents: bool = False) -> None:
+def print_result(
+    result: RunResult | ConsensusResult | NetworkResult, console: Console, *, agents: bool = False
+) -> None:
     """Print what a run came to, and where its record and its plot are.
 
     Args:
@@ -86,7 +90,7 @@ def print_result(result: RunResult | ConsensusResult, console: Console, *, agent
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def agent_rows(result: RunResult | ConsensusResult) -> Table | None:
+def agent_rows(result: RunResult | ConsensusResult | NetworkResult) -> Table | None:
     """What every agent came to, beside what it should; None for more than ``AGENT_LIMIT`` agents."""
     if result.agents > AGENT_LIMIT:
         return None
@@ -111,10 +115,13 @@ def agent_rows(result: RunResult | ConsensusResult) -> Table | None:
     return table
 
 
-def _groups(result: RunResult | ConsensusResult) -> Iterator[tuple[str, list[Row]]]:
+def _groups(result: RunResult | ConsensusResult | NetworkResult) -> Iterator[tuple[str, list[Row]]]:
     yield f"{result.scenario}: network", _network(result)
     if isinstance(result, ConsensusResult):
         yield f"{result.primitive} against the truth", _found(result)
+    elif isinstance(result, NetworkResult):
+        yield "outcome against the planner's optimum", [Row(*row) for row in network_table.outcome(result)]
+        yield f"{result.mechanism}: what is promised", [Row(*row) for row in network_table.promises(result)]
     else:
         yield "outcome against the central optimum", _outcome(result)
         yield "certificate", _certificate(result)
@@ -145,7 +152,7 @@ def _found(result: ConsensusResult) -> list[Row]:
     ]
 
 
-def _network(result: RunResult | ConsensusResult) -> list[Row]:
+def _network(result: RunResult | ConsensusResult | NetworkResult) -> list[Row]:
     first = result.first_round_seconds
     virtual = result.mode == "virtual"
     if isinstance(result, ConsensusResult):
@@ -166,7 +173,9 @@ def _network(result: RunResult | ConsensusResult) -> list[Row]:
             not result.stopped_unsatisfied,
         ),
         Row("messages", f"{result.messages:,}", f"{result.messages / max(1, result.rounds):,.0f} a {unit}"),
-        Row(
+        Row("bytes", "none", "in lockstep nothing is encoded")
+        if result.mode == "lockstep"
+        else Row(
             "bytes",
             bytes_text(result.bytes),
             f"{bytes_text(result.bytes / max(1, result.messages))} a message",

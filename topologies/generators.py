@@ -23,7 +23,7 @@ TRIES = 200
 # Expected agents without any edge above which no draw is tried: all have one with probability ~ exp(-20).
 HOPELESS = 20.0
 
-Agents = Annotated[int, Field(ge=3, le=65536, description="a number of agents, 3 to 65536")]
+Agents = Annotated[int, Field(ge=3, le=262144, description="a number of agents, 3 to 262144")]
 # For generators whose work grows with the square of the number of agents.
 FewAgents = Annotated[int, Field(ge=3, le=4096, description="a number of agents, 3 to 4096")]
 Side = Annotated[int, Field(ge=1, le=256, description="a whole number from 1 to 256")]

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from topologies.families import AnyUtilities, QuadraticFamily
 from topologies.faults import Faults  # noqa: TC001 - pydantic reads the annotation
 from topologies.generators import AnyGenerator, Section
+from topologies.network.sections import FromLinks, NetworkEnvironment, NetworkMechanism
 from topologies.values import ID_RULE, AgentId, Edge, Number, PerGood, Uniform, crossed
 
 
@@ -45,6 +46,7 @@ def _which(value: Any) -> str | None:
             ("file", "file"),
             ("nodes", "explicit"),
             ("edges", "explicit"),
+            ("links", "links"),
         ):
             if key in value:
                 return tag
@@ -54,13 +56,14 @@ def _which(value: Any) -> str | None:
 Topology = Annotated[
     Annotated[AnyGenerator, Field(discriminator="generator"), Tag("generated")]
     | Annotated[Explicit, Tag("explicit")]
-    | Annotated[GraphFile, Tag("file")],
+    | Annotated[GraphFile, Tag("file")]
+    | Annotated[FromLinks, Tag("links")],
     Discriminator(_which, custom_error_type="topology", custom_error_message="no kind of topology"),
 ]
 
 
-KINDS = '"private-goods", "public-goods" or "consensus"'
-MECHANISMS = '"private-goods", "public-goods", "summary" or "consensus"'
+KINDS = '"private-goods", "public-goods", "consensus" or "network"'
+MECHANISMS = '"private-goods", "public-goods", "summary", "consensus", "unicast", "multicast" or "linear"'
 ETA = "a finite number > 1; curvatures lie between 1/eta and eta"
 
 
@@ -124,7 +127,8 @@ def _kind(value: Any) -> Any:
 AnyEnvironment = Annotated[
     Annotated[Environment, Tag("private-goods")]
     | Annotated[PublicEnvironment, Tag("public-goods")]
-    | Annotated[ConsensusEnvironment, Tag("consensus")],
+    | Annotated[ConsensusEnvironment, Tag("consensus")]
+    | Annotated[NetworkEnvironment, Tag("network")],
     Discriminator(_kind),
 ]
 
@@ -240,7 +244,10 @@ AnyMechanism = Annotated[
     Annotated[Mechanism, Tag("private-goods")]
     | Annotated[Mechanism, Tag("public-goods")]
     | Annotated[SummaryMechanism, Tag("summary")]
-    | Annotated[ConsensusMechanism, Tag("consensus")],
+    | Annotated[ConsensusMechanism, Tag("consensus")]
+    | Annotated[NetworkMechanism, Tag("unicast")]
+    | Annotated[NetworkMechanism, Tag("multicast")]
+    | Annotated[NetworkMechanism, Tag("linear")],
     Discriminator(_name),
 ]
 
@@ -296,7 +303,9 @@ class Synchrony(Section):
 class Stopping(Section):
     """When to stop. ``tolerance`` is the accuracy promised for the allocation, relative to ``scale``."""
 
-    rule: Literal["counters", "windows"] = Field(default="counters", description='"counters" or "windows"')
+    rule: Literal["counters", "windows", "proof", "observed"] = Field(
+        default="counters", description='"counters" or "windows"; of networks "proof" or "observed"'
+    )
     tolerance: float = Field(default=1e-6, gt=0, lt=1, description="a number in (0, 1)")
     scale: float | None = Field(
         default=None, gt=0, description="a finite number > 0; without it max |capacity| / N"
@@ -357,6 +366,9 @@ class Record(Section):
 
     every: int = Field(
         default=1, ge=0, description="a whole number >= 0: rounds between two rows; 0 records nothing"
+    )
+    agents: int = Field(
+        default=1000, ge=1, description="a whole number >= 1: how many agents are recorded at most"
     )
     plot: bool = Field(default=True, description="true or false")
 

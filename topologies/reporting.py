@@ -22,6 +22,8 @@ from topologies.model import (
     Scenario,
     SummaryMechanism,
 )
+from topologies.network.reporting import locate_network
+from topologies.network.sections import FromLinks, NetworkEnvironment, NetworkMechanism
 from topologies.values import Uniform
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ KINDS: dict[str, tuple[str, Mapping[str, type[BaseModel]]]] = {
             "private-goods": Environment,
             "public-goods": PublicEnvironment,
             "consensus": ConsensusEnvironment,
+            "network": NetworkEnvironment,
         },
     ),
     "mechanism": (
@@ -53,6 +56,9 @@ KINDS: dict[str, tuple[str, Mapping[str, type[BaseModel]]]] = {
             "public-goods": Mechanism,
             "summary": SummaryMechanism,
             "consensus": ConsensusMechanism,
+            "unicast": NetworkMechanism,
+            "multicast": NetworkMechanism,
+            "linear": NetworkMechanism,
         },
     ),
     "utilities": ("family", FAMILIES),
@@ -120,6 +126,10 @@ def locate(loc: Keys) -> tuple[Keys, type[BaseModel] | None]:
             return ("topology", *rest), GENERATORS.get(str(tag)) if rest else Scenario
         case ("topology", "generated" | "explicit" | "file" as tag, *rest):
             return ("topology", *rest), (Explicit if tag == "explicit" else GraphFile) if rest else Scenario
+        case ("topology", "links", *rest):
+            return ("topology", *rest), FromLinks if rest else Scenario
+        case ("environment", "network", _, _, *_):
+            return locate_network(loc)
         case ("environment", "consensus", "values", "drawn", "uniform", *rest) if rest:
             return ("environment", "values", "uniform", *rest), Uniform
         case ("environment", "consensus", "values", "drawn", *rest) if rest:

@@ -22,9 +22,12 @@ from topologies.model import (
     ConsensusEnvironment,
     ConsensusMechanism,
     PublicEnvironment,
+    Record,
     Scenario,
     SummaryMechanism,
 )
+from topologies.network import scenario as network
+from topologies.network.sections import FromLinks, NetworkEnvironment, NetworkMechanism
 from topologies.overrides import apply
 from topologies.reporting import problems_of
 from topologies.valuations import draw_utilities
@@ -100,6 +103,8 @@ class LoadedScenario:
         A summary contract has other keys of its own: ``topologies.summary.contract``.
         """
         spec = self.spec
+        if isinstance(spec.environment, NetworkEnvironment) or isinstance(spec.mechanism, NetworkMechanism):
+            return network.rules(spec)
         if isinstance(spec.environment, ConsensusEnvironment) or isinstance(
             spec.mechanism, ConsensusMechanism
         ):
@@ -136,7 +141,7 @@ class LoadedScenario:
 
     def parts(self, run: str) -> dict[str, Part]:
         """What each agent is told in run ``run``: its own utility, its own neighbours, the public rules."""
-        rules = self.contract()
+        rules, recorded = self.contract(), self.recorded
         return {
             agent: Part(
                 agent=agent,
@@ -145,11 +150,21 @@ class LoadedScenario:
                 heard_by=tuple(sorted(self.graph.predecessors(agent))),
                 utility=dict(self.utilities[agent]),
                 contract=rules,
-                record_every=self.spec.record.every,
+                record_every=self.spec.record.every if agent in recorded else 0,
                 tick=self.spec.synchrony.period,
             )
             for agent in self.agents
         }
+
+    @property
+    def recorded(self) -> frozenset[str]:
+        """The agents whose measurements are kept: all, or ``record.agents`` of them, spread over the ids."""
+        agents, most = self.agents, self.spec.record.agents
+        if not self.spec.record.every:
+            return frozenset()
+        if len(agents) <= most:
+            return frozenset(agents)
+        return frozenset(agents[k * len(agents) // most] for k in range(most))
 
     def resolved(self) -> dict[str, Any]:
         """The scenario after defaults and draws: explicit graph, explicit utilities; JSON-able.
@@ -158,9 +173,12 @@ class LoadedScenario:
         A password in ``broker.url`` is left out.
         """
         spec = self.spec
-        drawn = {"environment"} if isinstance(spec.environment, ConsensusEnvironment) else set()
+        own = isinstance(spec.environment, ConsensusEnvironment | NetworkEnvironment)
+        drawn = {"environment"} if own else set()
         plain = spec.model_dump(mode="json", exclude_none=True, exclude={"topology", "utilities", *drawn})
         edges = [[a, b] for a, b in self.graph.edges if self.directed or a < b]
+        if spec.record.agents == Record().agents:
+            del plain["record"]["agents"]  # runs recorded before there was such a key keep their hash
         if not plain["mechanism"].get("unguaranteed"):
             # Runs recorded before there was such a key keep their hash.
             plain["mechanism"].pop("unguaranteed", None)
@@ -168,6 +186,9 @@ class LoadedScenario:
         if isinstance(spec.environment, ConsensusEnvironment):
             values = {agent: utility["value"] for agent, utility in self.utilities.items()}
             plain["environment"] = {"kind": "consensus", "values": values}
+        elif isinstance(spec.environment, NetworkEnvironment):
+            plain["environment"] = network.resolved_environment(self.utilities)
+            plain["stopping"]["rule"] = network.rule(spec)
         else:
             plain["utilities"] = _given(spec.utilities, self.utilities)
         if spec.broker.url is not None:
@@ -211,13 +232,22 @@ def load_scenario(
     try:
         spec = Scenario.model_validate(data)
         _check(spec)
-        graph, directed = build_graph(spec.topology, spec.seed, path.parent)
+        if network.is_network(spec):
+            graph, directed, utilities = network.load(spec, path.parent)
+        elif isinstance(spec.topology, FromLinks):
+            raise Invalid(
+                Problem(
+                    "topology.links", f"got {shown(spec.topology.links)}", "no such key without a network"
+                )
+            )
+        else:
+            graph, directed = build_graph(spec.topology, spec.seed, path.parent)
         if spec.faults is not None:
             faults.check(spec.faults, tuple(graph), graph.edges)
         if isinstance(spec.environment, ConsensusEnvironment):
             consensus.check_graph(spec, graph, directed)
             utilities = consensus.draw_values(spec.environment, tuple(graph), spec.seed)
-        else:
+        elif not isinstance(spec.environment, NetworkEnvironment):
             if ":" in spec.learning.dynamics:
                 custom.check_dynamics(spec.learning.dynamics, path.parent)
             if isinstance(spec.mechanism, SummaryMechanism):
@@ -259,6 +289,8 @@ def _line(text: str, message: str) -> str:
 
 
 def _check(spec: Scenario) -> None:
+    if isinstance(spec.environment, NetworkEnvironment) or isinstance(spec.mechanism, NetworkMechanism):
+        return None  # `network.load` checks the sections together
     if isinstance(spec.environment, ConsensusEnvironment) or isinstance(spec.mechanism, ConsensusMechanism):
         return consensus.check_rules(spec)
     if isinstance(spec.mechanism, SummaryMechanism):
@@ -271,8 +303,6 @@ def _check(spec: Scenario) -> None:
                 f'"{spec.environment.kind}", because environment.kind = "{spec.environment.kind}"',
             )
         )
-    if spec.synchrony.mode == "free" and spec.mechanism.name == "summary":
-        raise Invalid(Problem("synchrony.mode", 'got "free"', '"rounds", because mechanism.name = "summary"'))
     if spec.synchrony.mode == "free" and spec.learning.dynamics != "cournot":
         raise Invalid(
             Problem(

@@ -10,9 +10,9 @@ from node.combinators import throughout
 from node.consensus.counters import counters
 from node.numbers import Matrix
 from node.protocol import Heard, Protocol, Say
-from node.protocols.allocate import Game, Table, game_of, prepare, utility_of
+from node.protocols.allocate import Table, game_of, prepare, utility_of
 from node.protocols.free import Plan, free_run
-from node.protocols.play import DIVERGED, ROUNDING, Diverged, Played, measurements
+from node.protocols.play import DIVERGED, ROUNDING, Diverged, Game, Played, measurements
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -123,11 +123,11 @@ def free_play(
         if heard.verdict is not None or ticks == max_ticks:
             return Played(outcome, ticks, residual, heard.verdict is not None)
         reply = contract.best_response(view)
-        size = contract.size(reply)
         residual = contract.residual(reply, message, view)
+        size = contract.size(reply)
         if not size < DIVERGED:
             raise Diverged(f"the largest number to be said is {size:g}, the residual {residual:g}")
-        quiet = contract.residual(reply, anchor, view) <= max(threshold / 2.0, ROUNDING * size)
+        quiet = contract.size(reply - anchor) <= max(threshold / 2.0, ROUNDING * size)
         if not quiet:
             anchor = reply
         message = reply

@@ -47,6 +47,15 @@ class Rest:
 
 
 @dataclass(frozen=True, slots=True)
+class Game:
+    """This agent's side of the contract, when it is at rest, and the facts to record."""
+
+    contract: Contract[Any]
+    rest: Rest
+    facts: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Played:
     """How play ended for one agent.
 
@@ -128,16 +137,17 @@ def repeated_play(
             reply = contract.best_response(view)
             residual = largest = contract.residual(reply, message, view)
         else:
-            reply = contract.best_response(contract.view(beliefs))
+            # What is remembered of the own messages is the dynamics' business, not the contract's.
+            reply = contract.best_response(contract.view({j: beliefs[j] for j in heard.said}))
             residual = contract.residual(contract.best_response(view), message, view)
             largest = 2.0 * residual
-        size = contract.size(reply)
-        if not size < DIVERGED:
-            raise Diverged(f"the largest number to be said is {size:g}, the residual {residual:g}")
-        floor = ROUNDING * size
-        quiet = largest <= max(rest.threshold, floor)
+        if not largest < DIVERGED:
+            raise Diverged(f"the largest step to be taken is {largest:g}")
+        # The size is asked for only where it matters: here, and at rest.
+        quiet = largest <= rest.threshold or largest <= ROUNDING * contract.size(reply)
         if quiet and beliefs is not profile:
-            quiet = 2.0 * contract.spread(learning.spread) <= max(rest.reach, floor)
+            spread = 2.0 * contract.spread(learning.spread)
+            quiet = spread <= max(rest.reach, ROUNDING * contract.size(reply))
         measured = (
             measurements(contract.outcome(message, view), residual) if measure else {"residual": residual}
         )

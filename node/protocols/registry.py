@@ -8,7 +8,9 @@ from node.protocols.allocate import allocate
 from node.protocols.consensus import consensus
 from node.protocols.free_consensus import consensus_freely
 from node.protocols.free_play import allocate_freely
-from node.protocols.scalable import scalable
+from node.protocols.network.facts import MECHANISMS as NETWORK
+from node.protocols.network.life import network
+from node.protocols.scalable import scalable, scalable_freely
 
 if TYPE_CHECKING:
     from node.part import Part
@@ -25,17 +27,17 @@ def protocol_of(part: Part, resume: Any = None) -> Protocol:
         case "private-goods" | "public-goods":
             return allocate_freely(part, resume) if part.free else allocate(part, resume)
         case "summary":
-            if part.free:
-                raise ValueError("the summary mechanism is played in rounds mode only")
-            return scalable(part, resume)
+            return scalable_freely(part, resume) if part.free else scalable(part, resume)
         case "consensus":
             if part.free:
                 return consensus_freely(part, resume)
             if resume is not None:
                 raise ValueError("consensus takes no snapshots of its own; it is replayed from the start")
             return consensus(part)
+        case str(name) if name in NETWORK:
+            return network(part, resume)
         case other:
             raise ValueError(
-                f"unknown mechanism {other!r}; expected 'private-goods', 'public-goods', 'summary' or "
-                "'consensus'"
+                f"unknown mechanism {other!r}; expected 'private-goods', 'public-goods', 'summary', "
+                f"'consensus', {', '.join(map(repr, NETWORK))}"
             )

@@ -5,19 +5,25 @@ Nothing that an agent does or keeps grows with the number of agents: there is no
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from node import learning, utilities
+from node import learning
+from node.combinators import throughout
 from node.consensus.counters import tree_counters
 from node.consensus.tree import Gathered, convergecast
 from node.mechanisms.contraction import NoGuarantee
 from node.mechanisms.summary import Anchored, AnchoredPublic, Echoed, Place, contribution, terms
 from node.mechanisms.summary.variants import CAP, most_capped
-from node.protocol import Heard, Say, together
-from node.protocols.allocated import Allocated, goods_of, scale_of
-from node.protocols.play import Played, Rest, repeated_play
+from node.protocol import Heard, Protocol, Say, together
+from node.protocols.allocate import utility_of
+from node.protocols.allocated import Allocated, scale_of
+from node.protocols.free import Plan, free_run
+from node.protocols.free_play import free_play
+from node.protocols.play import Game, Played, Rest, repeated_play
 from node.protocols.roles import roles
 
 if TYPE_CHECKING:
@@ -31,6 +37,46 @@ Snapshot = tuple[Any, Any, Any]
 
 # See ``node.mechanisms.summary.weights``.
 NORM = "maximum norm weighted along the tree"
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What an agent finds out before play.
+
+    Attributes:
+        tree: what the wave has gathered.
+        place: the agent's place on it.
+    """
+
+    tree: Gathered
+    place: Place
+
+    def pack(self) -> tuple[Any, ...]:
+        """As plain values; ``unpack`` is the inverse."""
+        return (self.tree.pack(), self.place.pack())
+
+    @classmethod
+    def unpack(cls, values: tuple[Any, ...]) -> Ground:
+        """Inverse of ``pack``."""
+        return cls(Gathered.unpack(values[0]), Place.unpack(values[1]))
+
+    def result(self, agreed: Terms, played: Played, stopped: int | None = None) -> Allocated:
+        """What an agent knows at the end."""
+        return Allocated(
+            allocation=tuple(played.outcome.allocation.tolist()),
+            price=tuple(played.outcome.price.tolist()),
+            tax=played.outcome.tax,
+            agents=self.tree.agents,
+            diameter=self.tree.diameter,
+            parameters=parameters_of(agreed),
+            bound=agreed.bound(self.tree.diameter),
+            norm=NORM,
+            guaranteed=agreed.limit < 1.0,
+            play_rounds=played.rounds,
+            residual=played.residual,
+            satisfied=played.satisfied,
+            stopped=stopped,
+        )
 
 
 def scalable(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard, Allocated]:
@@ -54,61 +100,28 @@ def scalable(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard
         part: what this agent knows.
         resume: a snapshot taken during play, or None.
     Raises:
-        ValueError: if the part names an unknown mechanism, variant, utility, dynamics or stopping rule, or
-            the graph has edges of one direction.
-        NoGuarantee: at every agent in the same round, if the certificate is not below 1 and the rules do
-            not say ``unguaranteed``.
+        ValueError, NoGuarantee: as ``prepare`` and ``agree``.
     """
-    rules, stopping = part.contract, part.contract["stopping"]
-    if stopping["rule"] != "counters":
-        raise ValueError(f"unknown stopping rule {stopping['rule']!r}; expected 'counters'")
-    if part.hears != part.heard_by:
-        raise ValueError(f"agent {part.agent}: the summary mechanism needs links in both directions")
-    public = "features" in rules
-    utility = utilities.build(part.utility)
-    if utility.goods != goods_of(rules):
-        raise ValueError(f"agent {part.agent}: utility of {utility.goods} goods, expected {goods_of(rules)}")
-    try:
-        own = contribution_of(utility, rules)
-    except ValueError as error:
-        raise ValueError(f"agent {part.agent}: {error}") from None
+    rules = part.contract
+    utility = utility_of(part)
     if resume is None:
-        tree = yield from convergecast(
-            part.agent, own.sums, own.maxima, own.middles, most_capped(rules.get("cap", CAP))
-        )
-        place = yield from roles(part.agent, tree)
+        ground = yield from prepare(part, utility)
         inner = None
     else:
-        tree, place, inner = Gathered.unpack(resume[0]), Place.unpack(resume[1]), resume[2]
-    before_play = (tree.pack(), place.pack())
-
-    agreed = terms(tree, own, rules, public)
-    guaranteed = agreed.limit < 1.0
-    if not guaranteed and not rules.get("unguaranteed", False):
-        raise NoGuarantee(
-            f"variant {rules['variant']!r}, delta = {_numbers(agreed.delta)}: the certificate L is "
-            f"{agreed.limit:.9g}, expected below 1"
-        )
-    bound = agreed.limit ** (1.0 / tree.diameter) if guaranteed else agreed.limit
-    accuracy = stopping["tolerance"] * scale_of(rules, tree.agents)
+        ground, inner = Ground.unpack(resume[:2]), resume[2]
+    before_play, tree = ground.pack(), ground.tree
+    agreed = agree(tree, utility, rules)
+    accuracy = rules["stopping"]["tolerance"] * scale_of(rules, tree.agents)
     reach = accuracy / agreed.sensitivity
     rest = Rest(min(accuracy / agreed.amplification, reach / agreed.distance), reach)
-    parameters = {**_named("delta", agreed.delta), "largest_weight": agreed.largest, "L": agreed.limit}
-    facts = {
-        "N": float(tree.agents),
-        "diameter": float(tree.diameter),
-        **parameters,
-        "contraction_bound": bound,
-        "threshold": rest.threshold,
-    }
-    contract = _contract(place, utility, agreed, rules, tree.agents)
+    game = game_of(ground, utility, agreed, rules, rest)
     play = together(
         lambda resume: repeated_play(
-            contract,
+            game.contract,
             learning.build(rules["learning"]),
-            rest,
-            stopping.get("max_rounds"),
-            facts,
+            game.rest,
+            rules["stopping"].get("max_rounds"),
+            game.facts,
             resume,
             measure=part.record_every > 0,
         ),
@@ -124,22 +137,108 @@ def scalable(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard
         try:
             say = play.send(heard)
         except StopIteration as stop:
-            played: Played = stop.value
-            break
-    return Allocated(
-        allocation=tuple(played.outcome.allocation.tolist()),
-        price=tuple(played.outcome.price.tolist()),
-        tax=played.outcome.tax,
-        agents=tree.agents,
-        diameter=tree.diameter,
-        parameters=parameters,
-        bound=bound,
-        norm=NORM,
-        guaranteed=guaranteed,
-        play_rounds=played.rounds,
-        residual=played.residual,
-        satisfied=played.satisfied,
+            return ground.result(agreed, stop.value)
+
+
+def scalable_freely(part: Part, resume: Any = None) -> Protocol:
+    """The same with no barrier between the agents; see ``node.protocols.free_play`` for how it stops.
+
+    The argument there, for a summary contract: the profile of all anchors has residuals of at most the
+    threshold r in the norm at kappa = 1, in which best response does not expand. So it is within distance x r
+    of the equilibrium, all messages within (distance + 1/2) r from then on, and allocations within
+    sensitivity times that of the optimum. An echo is looked after by the agent whose it is, and repeats what
+    was said a round before: two rounds more of rest make sure that all of it is within the anchors, too.
+
+    Raises:
+        ValueError: as ``scalable``, and for a learning dynamics that is not Cournot's.
+        NoGuarantee: as ``scalable``.
+    """
+    rules = part.contract
+    if rules["learning"] != "cournot":
+        # Beliefs that are averages over ticks would depend on who ticks how fast.
+        raise ValueError(f"learning dynamics {rules['learning']!r}: free mode plays 'cournot' only")
+    utility = utility_of(part)
+
+    def work(ground: Ground, state: Any) -> Protocol:
+        agreed = agree(ground.tree, utility, rules)
+        accuracy = rules["stopping"]["tolerance"] * scale_of(rules, ground.tree.agents)
+        rest = Rest(accuracy / agreed.sensitivity / (agreed.distance + 0.5))
+        game = game_of(ground, utility, agreed, rules, rest)
+        return free_play(game, len(part.hears), rules["stopping"].get("max_rounds"), state)
+
+    def rule(ground: Ground, state: Any) -> Protocol:
+        tree = ground.tree
+        return tree_counters(tree.parent, tree.children, tree.depth + 2, state)
+
+    plan = Plan(
+        set_up=partial(prepare, part, utility),
+        rule=rule,
+        fold=throughout,
+        work=work,
+        result=lambda ground, played, stopped, ticks: ground.result(
+            agree(ground.tree, utility, rules), played, stopped
+        ),
+        pack=Ground.pack,
+        unpack=Ground.unpack,
     )
+    return free_run(plan, part, resume)
+
+
+def prepare(part: Part, utility: Utility) -> Generator[Say, Heard, Ground]:
+    """Build the tree, gather curvatures on it, and take a place; all agents leave in the same round.
+
+    Raises:
+        ValueError: if the part names an unknown choice of parameters or stopping rule, a curvature is out of
+            range, or the graph has edges of one direction.
+    """
+    rules = part.contract
+    if rules["stopping"]["rule"] != "counters":
+        raise ValueError(f"unknown stopping rule {rules['stopping']['rule']!r}; expected 'counters'")
+    if part.hears != part.heard_by:
+        raise ValueError(f"agent {part.agent}: the summary mechanism needs links in both directions")
+    try:
+        own = contribution_of(utility, rules)
+    except ValueError as error:
+        raise ValueError(f"agent {part.agent}: {error}") from None
+    most = most_capped(rules.get("cap", CAP))
+    tree = yield from convergecast(part.agent, own.sums, own.maxima, own.middles, most)
+    place = yield from roles(part.agent, tree)
+    return Ground(tree, place)
+
+
+def agree(tree: Gathered, utility: Utility, rules: Mapping[str, Any]) -> Terms:
+    """Weights, price scale and certificate.
+
+    Raises:
+        NoGuarantee: at every agent alike, if the certificate is not below 1 and the rules do not say
+            ``unguaranteed``.
+        ValueError: as ``terms``.
+    """
+    agreed = terms(tree, contribution_of(utility, rules), rules, "features" in rules)
+    if not agreed.limit < 1.0 and not rules.get("unguaranteed", False):
+        raise NoGuarantee(
+            f"variant {rules['variant']!r}, delta = {_numbers(agreed.delta)}: the certificate L is "
+            f"{agreed.limit:.9g}, expected below 1"
+        )
+    return agreed
+
+
+def game_of(ground: Ground, utility: Utility, agreed: Terms, rules: Mapping[str, Any], rest: Rest) -> Game:
+    """What this agent plays, once all have agreed."""
+    tree = ground.tree
+    facts = {
+        "N": float(tree.agents),
+        "diameter": float(tree.diameter),
+        **parameters_of(agreed),
+        "contraction_bound": agreed.bound(tree.diameter),
+        "threshold": rest.threshold,
+    }
+    return Game(_contract(ground.place, utility, agreed, rules, tree.agents), rest, facts)
+
+
+def parameters_of(agreed: Terms) -> dict[str, float]:
+    """The numbers of the contract that are equal at all agents, by name."""
+    return {**_named("delta", agreed.delta), "largest_weight": agreed.largest, "L": agreed.limit}
 
 
 def contribution_of(utility: Utility, rules: Mapping[str, Any]) -> Contribution:

@@ -22,8 +22,9 @@ from node.protocols.allocate import allocate
 from node.protocols.consensus import consensus
 from node.protocols.free_consensus import consensus_freely
 from node.protocols.free_play import allocate_freely
+from node.protocols.network.life import network
 from node.protocols.scalable import scalable
-from runner.simulation import promises
+from runner.simulation import networks, promises
 from runner.world import World
 from topologies.generators import agent_ids
 
@@ -322,6 +323,7 @@ WORKLOADS: dict[str, Workload] = {
     "public-goods": Workload(allocate, _public_goods, promises.allocation),
     "summary": Workload(scalable, _summary, promises.summary, directed=False),
     "consensus": Workload(lambda part, resume=None: consensus(part), _consensus, promises.consensus),
+    **{mechanism: Workload(network, draw, networks.promises) for mechanism, draw in networks.DRAWS.items()},
 }
 
 

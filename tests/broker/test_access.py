@@ -44,6 +44,33 @@ def test_host_may_what_its_agents_may_and_no_more():
     assert len(host.subscribe) == len(set(host.subscribe))  # each once: overlaps would arrive twice
 
 
+def test_reports_may_be_published_only_where_no_runner_asks_and_only_of_oneself():
+    grant = access.agent_grant("r", "b", hears=["a"], heard_by=["a"])
+    reporting = access.reporting(grant, "r", ["b"])
+    assert set(reporting.publish) - set(grant.publish) == {"r/b/report"}
+    assert reporting.subscribe == grant.subscribe
+    assert (reporting.user, reporting.password) == (grant.user, grant.password)
+
+
+def test_a_judge_hears_reports_and_statuses_and_says_nothing():
+    judge = access.judge_grant("r")
+    assert judge.publish == ()
+    assert set(judge.subscribe) == {"r/+/report", "r/+/status"}
+
+
+def test_what_is_said_every_round_stands_first_in_mosquittos_list_and_nothing_is_left_out():
+    grant = access.agent_grant("r", "b", hears=["a", "c"], heard_by=["a"])
+    user, *rights = access.mosquitto_acl([grant]).splitlines()
+    assert user == "user agent-b"
+    assert rights[:3] == ["topic write r/b/say", "topic read r/a/say", "topic read r/c/say"]
+    writes, reads = (
+        [right.split()[2] for right in rights if right.startswith(f"topic {kind} ")]
+        for kind in ("write", "read")
+    )
+    assert sorted(writes) == sorted(grant.publish)
+    assert sorted(reads) == sorted(grant.subscribe)
+
+
 def test_nobody_but_the_recorder_uses_wildcards():
     grants = [
         access.agent_grant("r", "a", ["b"], ["b"]),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.gmqtt_client import GmqttTransport, _Client, _publish_head
-from broker.transport import Address
+from broker.transport import PACKET_LIMIT, TURN, Address
 
 PINGRESP = b"\xd0\x00"
 messages = st.lists(
@@ -30,6 +30,7 @@ class Socket:
     def __init__(self) -> None:
         self.written = b""
         self.aborted = False
+        self.reading = True
 
     def get_extra_info(self, name: str) -> None:
         return None
@@ -39,6 +40,12 @@ class Socket:
 
     def is_closing(self) -> bool:
         return self.aborted
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
 
     def write(self, data: bytes) -> None:
         self.written += data
@@ -130,4 +137,48 @@ async def test_answers_given_while_reading_leave_with_the_read():
     sock.write = writes.append
     link.data_received(packet("a", b"1", False) + packet("a", b"2", False))
     assert writes == [packet("re", b"1", False) + packet("re", b"2", False)]
+    link.connection_lost(None)
+
+
+async def test_a_flood_is_handed_on_in_turns_of_the_loop_and_in_its_order():
+    received: list[bytes] = []
+    transport = GmqttTransport(Address("h", 1), "id", lambda topic, payload: received.append(payload))
+    link, sock = _Client(transport).link, Socket()
+    link.connection_made(sock)
+    sent = [b"%d" % k for k in range(3 * TURN + 5)]
+    stream = b"".join(packet("t", payload, False) for payload in sent)
+    seen = []
+    link.data_received(stream[:-3])
+    while not sock.reading:
+        seen.append(len(received))
+        link.data_received(b"")  # what was read before the pause took hold
+        await asyncio.sleep(0)
+    link.data_received(stream[-3:])
+    assert seen == [TURN, 2 * TURN, 3 * TURN]
+    assert received == sent
+    link.connection_lost(None)
+
+
+async def test_what_raises_in_a_later_turn_ends_the_connection_as_in_the_first():
+    def refuse(topic: str, payload: bytes) -> None:
+        if payload == b"last":
+            raise LookupError(payload)
+
+    failed: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: failed.append(context))
+    link, sock = _Client(GmqttTransport(Address("h", 1), "id", refuse)).link, Socket()
+    link.connection_made(sock)
+    link.data_received(packet("t", b"x", False) * TURN + packet("t", b"last", False))
+    await asyncio.sleep(0)
+    assert sock.aborted
+    assert isinstance(failed[0]["exception"], LookupError)
+    link.connection_lost(None)
+
+
+async def test_a_packet_longer_than_is_read_ends_the_connection_before_it_is_taken_in():
+    link, sock = _Client(GmqttTransport(Address("h", 1), "id", lambda *message: None)).link, Socket()
+    link.connection_made(sock)
+    link.data_received(b"\x30" + pack_variable_byte_integer(PACKET_LIMIT + 1) + bytes(1000))
+    assert sock.aborted
+    assert f"at most {PACKET_LIMIT} are read" in link.lost
     link.connection_lost(None)

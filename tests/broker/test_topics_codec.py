@@ -55,6 +55,7 @@ def test_builders_agree_with_parse(run, src, dst):
     assert Topic.parse(topics.say(run, src)) == Topic(run, src, topics.SAY)
     assert Topic.parse(topics.status(run, src)) == Topic(run, src, topics.STATUS)
     assert Topic.parse(topics.telemetry(run, src)) == Topic(run, src, topics.TELEMETRY)
+    assert Topic.parse(topics.report(run, src)) == Topic(run, src, topics.REPORT)
     assert Topic.parse(topics.to(run, src, dst)) == Topic(run, src, topics.TO, dst)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -11,8 +12,17 @@ import pytest
 from broker import topics
 from broker.codec import SIZE_LIMIT
 from broker.gmqtt_client import GmqttTransport
-from broker.transport import WRITE_LIMIT, Address, BrokerRefused, BrokerUnreachable, NotPermitted, Will
-from tests.broker.conftest import RUN, Wire, fake_server
+from broker.mqtt import make_transport
+from broker.transport import (
+    TURN,
+    WRITE_LIMIT,
+    Address,
+    BrokerRefused,
+    BrokerUnreachable,
+    NotPermitted,
+    Will,
+)
+from tests.broker.conftest import RUN, WAIT, Wire, fake_server
 
 pytestmark = pytest.mark.broker
 
@@ -275,3 +285,54 @@ async def test_cancelled_open_leaves_nothing_behind(make):
 
 def test_address_does_not_show_the_password():
     assert "hush" not in repr(Address("h", 1, "u", "hush"))
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_flood_on_one_connection_leaves_the_loop_to_everything_else(library, loop):
+    factory = pytest.importorskip("uvloop").new_event_loop if loop == "uvloop" else None
+    one, many = b"\x30\x04\x00\x01tx", 20 * TURN
+
+    async def play() -> None:
+        turn, heard_in = 0, Counter[int]()
+        quietly, all_heard = asyncio.Event(), asyncio.Event()
+
+        async def count_turns() -> None:
+            nonlocal turn
+            while True:
+                turn += 1
+                await asyncio.sleep(0)
+
+        def heard(topic: str, payload: bytes) -> None:
+            heard_in[turn] += 1
+            if heard_in.total() == many:
+                all_heard.set()
+
+        async with fake_server(CONNACK + many * one) as loud, fake_server(CONNACK + one) as quiet:
+            flooded = make_transport(library, loud, "flooded", heard)
+            other = make_transport(library, quiet, "other", lambda topic, payload: quietly.set())
+            counting = asyncio.create_task(count_turns())
+            try:
+                async with asyncio.timeout(WAIT):
+                    await asyncio.gather(flooded.open(), other.open(), quietly.wait(), all_heard.wait())
+            finally:
+                counting.cancel()
+                await flooded.close()
+                await other.close()
+        # What is left of a read, and the first turn of the next one.
+        assert max(heard_in.values()) <= 2 * TURN
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(play())
+
+
+async def test_even_messages_without_content_are_bounded_while_the_broker_does_not_read(
+    make, library, monkeypatch
+):
+    monkeypatch.setattr(f"broker.{library}_client.WRITE_LIMIT", 10_000)
+    monkeypatch.setattr(f"broker.{library}_client.CLOSE_TIMEOUT", 0.1)
+    async with fake_server(CONNACK, then="deaf") as address:
+        client = make(address)
+        await client.transport.open()
+        for _ in range(20_000):
+            client.transport.publish("t", b"")
+        assert client.transport.dropped > 10_000

@@ -212,6 +212,31 @@ def test_hosts_with_one_connection_have_one_user_each(compose):
     assert all("access" not in entry for part in parts for entry in part["agents"])
 
 
+OWN = """
+from node.learning.cournot import Cournot
+
+class Mine(Cournot):
+    pass
+"""
+
+
+def test_a_class_of_the_user_s_goes_to_every_container_that_needs_it(compose, tmp_path):
+    (tmp_path / "my_own_dynamics.py").write_text(OWN)
+    scenario = tmp_path / "mine.toml"
+    scenario.write_text(TREE.read_text() + '\n[learning]\ndynamics = "my_own_dynamics:Mine"\n')
+    project = compose(scenario=scenario)
+    document = document_of(project)
+    for name, service in document["services"].items():
+        assert ("my_own_dynamics.py" in service["secrets"]) == (name != "broker")
+    assert secret(project, "agent-a00.json")["import_path"] == ["/run/secrets"]
+    # The recorder finds the class beside the scenario that it is given.
+    show = [sys.executable, "-P", "-m", "runner.cli", "show", project.out / "secrets" / "scenario.json"]
+    assert subprocess.run(show, capture_output=True).returncode == 0
+    (tmp_path / "my_own_dynamics.py").unlink()
+    with pytest.raises(UserError, match="--images"):
+        compose(scenario=scenario, out="another")
+
+
 @kinds
 def test_every_container_has_little_room_and_no_rights(compose, overrides, wishes):
     project = compose(*overrides, **wishes)

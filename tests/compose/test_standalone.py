@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from broker import access, topics
 from broker.embedded import EmbeddedBroker
@@ -150,19 +151,24 @@ print(*{name.partition('.')[0] for name in set(sys.modules) - before} - set(sys.
     assert listed <= {Requirement(text).name for text in known}
 
 
-def test_the_versions_in_the_images_are_those_that_the_project_allows():
+def test_the_versions_in_the_images_are_those_that_the_project_allows_and_pin_all_that_is_pulled_in():
+    lines = (ROOT / "docker" / "constraints.txt").read_text().splitlines()
+    pinned = {canonicalize_name(r.name): r for line in lines if line[:1] != "#" for r in [Requirement(line)]}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    pinned = {
-        Requirement(line).name: Requirement(line).specifier
-        for line in (ROOT / "docker" / "constraints.txt").read_text().splitlines()
-        if not line.startswith("#")
-    }
     extras = project["optional-dependencies"]
-    for text in (*project["dependencies"], *extras["plot"], *extras["fast"]):
-        wanted = Requirement(text)
-        (exact,) = pinned[wanted.name]
+    waiting = [Requirement(text) for text in (*project["dependencies"], *extras["plot"], *extras["fast"])]
+    seen = set()
+    while waiting:
+        wanted = waiting.pop()
+        if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
+            continue
+        (exact,) = pinned[canonicalize_name(wanted.name)].specifier
         assert exact.operator == "=="
-        assert wanted.specifier.contains(exact.version), text
+        assert wanted.specifier.contains(exact.version), wanted
+        if wanted.name not in seen:
+            seen.add(wanted.name)
+            waiting += map(Requirement, importlib.metadata.requires(wanted.name) or ())
+    assert set(pinned) == set(map(canonicalize_name, seen))
 
 
 def test_the_dockerfile_has_no_findings():

@@ -13,6 +13,7 @@ from scipy.optimize import minimize_scalar
 from node import learning
 from node.learning import OWN, Cournot, Exponential, KPeriod
 from node.lockstep import run
+from node.mechanisms.contraction import BLOCK_NORM
 from node.mechanisms.private_goods import PrivateGoods
 from node.mechanisms.public_goods import PublicGoods
 from node.protocol import Heard
@@ -405,13 +406,46 @@ def test_play_that_diverges_is_ended_and_says_so():
 def test_play_without_a_guarantee_that_converges_stops_and_promises_nothing():
     graph, utilities = INSTANCES["tree"](1)
     contract = rules("private-goods", parameters="explicit", xi=0.8, delta=95.0, unguaranteed=True)
-    got = played(graph, utilities, contract)
+    facts = []
+
+    def observe(round_, says):
+        facts.extend(says[i].record for i in says if says[i].record and "threshold" in says[i].record)
+
+    got = played(graph, utilities, contract, observe)
     first = next(iter(got.results.values()))
     assert first.bound > 1
+    # A factor of 0.99 a round is supposed in place of the bound that there is not.
+    network = routes(graph)
+    s = max(sum(0.8 ** -max(1, r.distance[j] - 1) for j in network if j != i) for i, r in network.items())
+    for row in facts:
+        assert row["threshold"] == pytest.approx(1e-4 * 0.01 / (1 + s / 6), rel=1e-9)
     assert not any(r.guaranteed for r in got.results.values())
     assert all(r.satisfied for r in got.results.values())
     # Nothing is promised, but here it is right.
     assert max(errors(got.results, utilities, contract)) <= 1e-3
+
+
+@pytest.mark.parametrize("mechanism", ["private-goods", "public-goods"])
+def test_in_the_block_norm_single_numbers_must_be_smaller_by_the_root_of_their_number(mechanism):
+    """A row of K numbers, each within r, has a Euclidean length of at most sqrt(K) r."""
+    graph = erdos_renyi(8, 0.4, 3)
+    n, rows = len(graph), []
+
+    def observe(round_, says):
+        rows.extend(says[i].record for i in says if says[i].record and "threshold" in says[i].record)
+
+    contract = rules(mechanism, goods=3, max_rounds=1)
+    got = played(graph, forms(graph, 2, 3, 0.8, 3.0), contract, observe)
+    first = next(iter(got.results.values()))
+    assert first.norm == BLOCK_NORM
+    xi = first.parameters["xi"]
+    network = routes(graph)
+    s = max(sum(xi ** -max(1, r.distance[j] - 1) for j in network if j != i) for i, r in network.items())
+    amplification = 1 + s / (n - 1) if mechanism == "private-goods" else (1 + s) / n
+    expected = 1e-4 * (1 - first.bound) / amplification / math.sqrt(3)
+    assert len(rows) == n
+    for row in rows:
+        assert row["threshold"] == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_utility_of_other_goods_than_there_are_is_refused_at_once():

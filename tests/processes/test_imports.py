@@ -17,13 +17,13 @@ def imported(code):
     return {name.partition(".")[0] for name in done.stderr.split()}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], ["compose", "--help"]])
 def test_help_imports_nothing_heavy(arguments):
     code = (
         "import contextlib\nfrom runner.cli import main\n"
         f"with contextlib.suppress(SystemExit): main({arguments!r})"
     )
-    heavy = {"numpy", "networkx", "pydantic", "pyarrow", "rich", "gmqtt", "aiomqtt", "msgpack"}
+    heavy = {"numpy", "networkx", "pydantic", "pyarrow", "rich", "gmqtt", "aiomqtt", "msgpack", "yaml"}
     assert imported(code) & heavy == set()
 
 

@@ -107,7 +107,7 @@ def test_a_mistake_in_the_file_is_named(
 
 
 OVERRIDES = {
-    "topology.agents=2": ("topology.agents: got 2 (from --set topology.agents)", "3 to 65536"),
+    "topology.agents=2": ("topology.agents: got 2 (from --set topology.agents)", "3 to 262144"),
     'topology.agents="31"': ('topology.agents: got "31"', "a number of agents"),
     "topology.agents=31.0": ("topology.agents: got 31.0", "a number of agents"),
     "topology.generator=binry-tree": ('topology.generator: got "binry-tree"', "did you mean binary-tree?"),

@@ -100,13 +100,15 @@ class Summary(ABC):
             theirs = place.layouts[j]
             segments.append(len(taken))
             taken.append(start[j])
-            taken.extend(start[j] + theirs.n(k) for k in theirs.neighbours if k != place.me)
+            taken.extend(start[j] + 1 + row for row, k in enumerate(theirs.neighbours) if k != place.me)
         self._added = len(taken)
         taken.extend(start[j] for j in place.own.carried)
         taken.append(start[place.echo] + place.layouts[place.echo].q(place.me))
         self._taken, self._segments = np.array(taken), np.array(segments)
-        # 1 / weight of the rows y and n in the norm, shape (1 + |N(i)|, K).
-        self._inverse: Matrix = 1.0 / np.stack([terms.norm[0], *(terms.norm[1][j] for j in self._neighbours)])
+        # 1 / weight in the norm of the rows y and n and of the echo, shape (2 + |N(i)|, K).
+        y, n = terms.norm
+        self._inverse: Matrix = 1.0 / np.stack([y, *(n[j] for j in self._neighbours), y])
+        self._scratch = np.empty_like(self._inverse)
         self._together = not terms.by_good
 
     def opening(self) -> Matrix:
@@ -146,12 +148,14 @@ class Summary(ABC):
         demand: its weight in the norm is known here and not there. So every number is looked after by one
         agent, and all residuals are at most r if and only if |beta(m) - m| <= r in the norm.
         """
-        rows = reply[: self._last] - message[: self._last]
-        return max(self._norm(rows), self._norm((view.own - message[0])[None]))
+        off, last = self._scratch, self._last
+        np.subtract(reply[:last], message[:last], out=off[:last])
+        np.subtract(view.own, message[0], out=off[last])
+        return self._norm(off, self._inverse)
 
     def size(self, message: Matrix) -> float:
         """The size of a message in the same norm."""
-        return self._norm(message[: self._last])
+        return self._norm(message[: self._last], self._inverse[:-1])
 
     def spread(self, remembered: Callable[[AgentId], float]) -> float:
         """See ``Contract``: of the own rows y and n, and of the echo, as it is remembered here.
@@ -162,11 +166,11 @@ class Summary(ABC):
         lengths = math.sqrt(self.utility.goods) if self._together else 1.0
         return lengths * max(finest * remembered(OWN), own * remembered(self._echo))
 
-    def _norm(self, rows: Matrix) -> float:
-        scaled = np.abs(rows) * self._inverse[: len(rows)]
+    def _norm(self, rows: Matrix, inverse: Matrix) -> float:
+        scaled = rows * inverse
         if self._together:
-            return float(np.sqrt(np.square(scaled).sum(axis=1)).max())
-        return float(scaled.max())
+            return math.sqrt(np.maximum.reduce(np.add.reduce(scaled * scaled, axis=1)))
+        return float(np.maximum.reduce(np.abs(scaled), axis=None))
 
     @abstractmethod
     def demand(self, view: View) -> Vector:

@@ -29,10 +29,6 @@ class Layout:
         """1 + |N(j)| + |I_j|."""
         return 1 + len(self.neighbours) + len(self.carried)
 
-    def n(self, k: AgentId) -> int:
-        """The row of n_j^k, k in N(j)."""
-        return 1 + self.neighbours.index(k)
-
     def q(self, k: AgentId) -> int:
         """The row of q_j^k, k in I_j."""
         return 1 + len(self.neighbours) + self.carried.index(k)

@@ -1,0 +1,90 @@
+"""What a network mechanism is from one agent's side.
+
+On every channel (a link, or a group that shares a public good) each member quotes a tuple of numbers, its
+demand y first. A table holds the quotes of all members of a channel; a contract reads the tables of its own
+channels and one number that concerns the whole network, the common factor by which demands are scaled so
+that every capacity holds. Nothing else about others enters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from node.part import AgentId
+
+if TYPE_CHECKING:
+    from node.mechanisms.network.valuations import Valuation
+
+Quote = tuple[float, ...]
+Quotes = Mapping[str, Quote]  # channel -> what one agent quotes there
+Table = Mapping[AgentId, Quote]  # ids ascending
+Tables = Mapping[str, Table]  # channel -> table
+
+# "No limit": larger than any factor that matters, and finite, for infinities do not travel.
+FREE = 1e300
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What an agent gets and pays at one profile of messages.
+
+    Attributes:
+        allocation: x_i >= 0.
+        tax: t_i, money paid by the agent (negative: received).
+    """
+
+    allocation: float
+    tax: float
+
+
+class Contract(Protocol):
+    """One agent's side of a network mechanism."""
+
+    @property
+    def me(self) -> AgentId:
+        """The agent."""
+
+    @property
+    def valuation(self) -> Valuation:
+        """Its private v."""
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Its channels, ascending."""
+
+    @property
+    def lowest(self) -> float:
+        """The smallest demand that it may quote; 0 in chapters 1 and 2, d > 0 in chapter 3."""
+
+    @property
+    def highest(self) -> float:
+        """H, the largest demand that it can use."""
+
+    def limits(self, tables: Tables) -> Mapping[str, float]:
+        """Own channel -> the factor that it allows; ``FREE`` if any."""
+        ...
+
+    def factor(self, least: float) -> float:
+        """The common factor, given the least limit in the whole network."""
+        ...
+
+    def exact(self, least: float) -> float:
+        """The common factor without the guard against rounding; for proofs, never for use."""
+        ...
+
+    def allocation(self, tables: Tables, factor: float) -> float:
+        """x_i."""
+        ...
+
+    def share(self, tables: Tables, factor: float) -> Share:
+        """Allocation and tax; the own quotes are those in the tables."""
+        ...
+
+    def reply(self, y: float, tables: Tables, factor: float) -> Quotes:
+        """The quotes with demand y whose prices are the agent's best ones against the others' quotes.
+
+        Prices do not enter ``factor``, so it is that of the tables with the own demand y.
+        """
+        ...

@@ -1,0 +1,208 @@
+"""Any linear constraints, with local and global public goods (thesis chapter 3; spec, section 3).
+
+max sum v_i(x_i) subject to x >= 0 and A_l x <= c_l; the members of a group get the same amount. v need not be
+monotone. Agent i quotes (y_i, p_i) on every row, y_i > d_i, and four prices in its group: the pair of rows
+x_m <= x_{m+1} and x_m >= x_{m+1} towards its successor and its predecessor.
+
+    allocation  x = theta + alpha (y - theta) with alpha = min(1, min over rows with A_l (y - theta) > 0 of
+                (c_l - A_l theta) / A_l (y - theta)), theta = d/2, in a group with its mean y: demands that
+                are feasible together are met as they are
+    tax         sum over rows with A_li != 0 of A_li x_i pbar + (p_i - pbar)^2 + eta pbar p_i (c_l - A_l x)^2;
+                rows that tie a group have slack 0
+    balance     "weak": as it is; "equilibrium": minus ``balance.at_equilibrium`` on every row; "everywhere":
+                minus ``balance.everywhere``, which needs five agents a row, A >= 0, and no groups
+
+At the equilibrium p = lambda* and y = x*. Balance holds where y is feasible: agents must quote feasible
+demands at rest; at an equilibrium outside, on the ray from theta, there is a deficit (spec, section 3).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from node.mechanisms.network import balance
+from node.mechanisms.network.contract import Quotes, Share, Table, Tables
+from node.mechanisms.network.links import GUARD
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from node.mechanisms.network.rows import Group, Row
+    from node.mechanisms.network.valuations import Valuation
+    from node.part import AgentId
+
+# Fields of a quote on a row, and of one in a group: prices of the rows towards the successor (mine <= its,
+# mine >= its) and the predecessor (its <= mine, its >= mine).
+Y, P = 0, 1
+UP_NEXT, DOWN_NEXT, UP_LAST, DOWN_LAST = 1, 2, 3, 4
+
+
+def scaled(row: Row, load: float) -> float:
+    """The alpha that a row allows at a load A_l y; 1 if it holds as it is."""
+    return min(1.0, (row.capacity - row.base) / (load - row.base)) if load > row.capacity else 1.0
+
+
+class Linear:
+    """One agent's side of the contract.
+
+    Args:
+        me: the agent.
+        valuation: its private v.
+        rows: those that its demand counts in.
+        group: its group, if any.
+        floor: d > 0, below its optimal amount.
+        ceiling: the largest demand; needed if no row limits it.
+        balance: "weak", "equilibrium" or "everywhere".
+        eta: > 0; equilibria exist for every one. With "everywhere" individual rationality needs it small.
+    Raises:
+        ValueError: naming the agent and the row, for what section 0 rejects.
+    """
+
+    def __init__(
+        self,
+        me: AgentId,
+        valuation: Valuation,
+        rows: Sequence[Row],
+        group: Group | None = None,
+        *,
+        floor: float,
+        ceiling: float | None = None,
+        balance: str = "equilibrium",
+        eta: float = 0.05,
+    ) -> None:
+        if not rows and group is None:
+            raise ValueError(f"agent {me}: in no row and no group; expected at least one")
+        if balance not in ("weak", "equilibrium", "everywhere"):
+            raise ValueError(f"unknown balance {balance!r}; expected 'weak', 'equilibrium' or 'everywhere'")
+        if not 0.0 < eta < math.inf:
+            raise ValueError(f"expected eta > 0 and finite, got {eta}")
+        for row in rows:
+            if me not in row.carriers:
+                raise ValueError(f"agent {me}: not in row {row.name}")
+            if balance != "everywhere":
+                continue
+            if len(row.coefficients) < 5:
+                raise ValueError(
+                    f"row {row.name}: concerns {len(row.coefficients)} agents; balance off the equilibrium "
+                    "needs at least 5"
+                )
+            if row.groups or min(row.coefficients.values()) < 0.0:
+                raise ValueError(
+                    f"row {row.name}: balance off the equilibrium is established for coefficients >= 0 and "
+                    "without groups only"
+                )
+        if balance == "everywhere" and group is not None:
+            raise ValueError(f"agent {me}: balance off the equilibrium is not established with groups")
+        limits = [row.capacity / a for row in rows for a, on in row.reduced if me in on and a > 0.0]
+        if ceiling is not None:
+            limits.append(ceiling)
+        if not limits:
+            raise ValueError(f"agent {me}: no row limits its amount; expected a ceiling")
+        self.me, self.valuation, self.group = me, valuation, group
+        self.rows = {row.name: row for row in sorted(rows, key=lambda row: row.name)}
+        self.channels = tuple(sorted([*self.rows, *([group.name] if group is not None else [])]))
+        self.lowest, self.highest = floor, min(limits)
+        if not 0.0 < self.lowest < self.highest:
+            raise ValueError(f"agent {me}: floor {floor}; expected between 0 and {self.highest}")
+        self.balance, self.eta = balance, eta
+
+    def limits(self, tables: Tables) -> dict[str, float]:
+        """alpha of every own row."""
+        return {
+            name: scaled(row, row.load({j: quote[Y] for j, quote in tables[name].items()}))
+            for name, row in self.rows.items()
+        }
+
+    def factor(self, least: float) -> float:
+        """alpha: 1, or a hair below the exact one so that rounding cannot exceed a capacity."""
+        return least * GUARD if least < 1.0 else 1.0
+
+    def exact(self, least: float) -> float:
+        """alpha itself."""
+        return min(1.0, least)
+
+    def allocation(self, tables: Tables, factor: float) -> float:
+        """x = theta + alpha (y - theta), y the mean of the group."""
+        y = tables[self.channels[0]][self.me][Y]
+        if self.group is not None:
+            y = self.group.level({j: quote[Y] for j, quote in tables[self.group.name].items()})
+        theta = 0.5 * self.lowest
+        return theta + factor * (y - theta) if factor < 1.0 else y
+
+    def share(self, tables: Tables, factor: float) -> Share:
+        """Allocation and tax."""
+        x = self.allocation(tables, factor)
+        terms: list[float] = []
+        for name, row in self.rows.items():
+            coefficient = row.coefficients.get(self.me)
+            if coefficient is None:
+                continue  # its demand counts by its group, but it neither pays nor quotes
+            table = tables[name]
+            own, mean = table[self.me][P], _mean_price(row, table, self.me)
+            slack = self._slack(row, table, factor)
+            terms += (coefficient * x * mean, (own - mean) ** 2, self.eta * mean * own * slack**2)
+            if self.balance != "weak":
+                terms.append(-self._back(row, table))
+        if self.group is not None:
+            terms += _ties(self.group, tables[self.group.name], self.me, x)
+        return Share(x, math.fsum(terms))
+
+    def reply(self, y: float, tables: Tables, factor: float) -> Quotes:
+        """Best prices at demand y: pbar (1 - eta slack^2 / 2) on rows, the partner's price in the group."""
+        quotes: dict[str, tuple[float, ...]] = {}
+        for name, row in self.rows.items():
+            changed = {**tables[name], self.me: (y, *tables[name][self.me][1:])}
+            if self.me not in row.coefficients:
+                quotes[name] = (y, 0.0)
+                continue
+            mean, slack = _mean_price(row, changed, self.me), self._slack(row, changed, factor)
+            quotes[name] = (y, max(0.0, mean * (1.0 - 0.5 * self.eta * slack**2)))
+        if self.group is not None:
+            table = tables[self.group.name]
+            last, after = neighbours(self.group, self.me)
+            towards = (table[after][UP_LAST], table[after][DOWN_LAST]) if after is not None else (0.0, 0.0)
+            back = (table[last][UP_NEXT], table[last][DOWN_NEXT]) if last is not None else (0.0, 0.0)
+            quotes[self.group.name] = (y, *towards, *back)
+        return quotes
+
+    def _slack(self, row: Row, table: Table, factor: float) -> float:
+        load = row.load({j: quote[Y] for j, quote in table.items()})
+        if factor < 1.0:
+            load = row.base + factor * (load - row.base)
+        return row.capacity - load
+
+    def _back(self, row: Row, table: Table) -> float:
+        others = [j for j in row.coefficients if j != self.me]
+        loads, prices = [row.paying[j] * table[j][Y] for j in others], [table[j][P] for j in others]
+        if self.balance == "everywhere":
+            return balance.everywhere(loads, prices, row.capacity, self.eta)
+        return balance.at_equilibrium(loads, prices)
+
+
+def neighbours(group: Group, me: AgentId) -> tuple[AgentId | None, AgentId | None]:
+    """(the member before, the member after); None at the ends."""
+    k = group.members.index(me)
+    return (
+        group.members[k - 1] if k else None,
+        group.members[k + 1] if k + 1 < len(group.members) else None,
+    )
+
+
+def _mean_price(row: Row, table: Table, me: AgentId) -> float:
+    return math.fsum(table[j][P] for j in row.coefficients if j != me) / (len(row.coefficients) - 1)
+
+
+def _ties(group: Group, table: Table, me: AgentId, x: float) -> list[float]:
+    """The tax terms of the rows between a member and its neighbours: A x p_partner + (p - p_partner)^2."""
+    own, terms = table[me], list[float]()
+    last, after = neighbours(group, me)
+    if after is not None:
+        theirs = table[after]
+        terms += (x * theirs[UP_LAST], -x * theirs[DOWN_LAST])
+        terms += ((own[UP_NEXT] - theirs[UP_LAST]) ** 2, (own[DOWN_NEXT] - theirs[DOWN_LAST]) ** 2)
+    if last is not None:
+        theirs = table[last]
+        terms += (-x * theirs[UP_NEXT], x * theirs[DOWN_NEXT])
+        terms += ((own[UP_LAST] - theirs[UP_NEXT]) ** 2, (own[DOWN_LAST] - theirs[DOWN_NEXT]) ** 2)
+    return terms

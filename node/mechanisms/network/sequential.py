@@ -1,0 +1,70 @@
+"""All agents of a network in one place, round after round: what the distributed protocol must equal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from node.mechanisms.network.contract import FREE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from node.mechanisms.network.contract import Quotes, Share, Table
+    from node.mechanisms.network.takers import Claim, Taker
+    from node.part import AgentId
+
+Profile = dict[str, "Table"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One round of the mechanism.
+
+    Attributes:
+        tables: channel -> member -> entry; ids ascending.
+        factor: the common factor.
+        shares: agent -> allocation and tax.
+        gap: proved bound on how much welfare is missing: N times the largest part of an agent.
+        claims: agent -> what the gap must be held against to prove its allocation accurate.
+        residual: largest projected excess, relative to the capacity of its channel.
+    """
+
+    tables: Mapping[str, Table]
+    factor: float
+    shares: Mapping[AgentId, Share]
+    gap: float
+    claims: Mapping[AgentId, Claim]
+    residual: float
+
+
+def gather(quotes: Mapping[AgentId, Quotes]) -> Profile:
+    """The tables of all channels, from what every agent quotes; ids ascending."""
+    tables: dict[str, dict[AgentId, tuple[float, ...]]] = {}
+    for i in sorted(quotes):
+        for name, quote in quotes[i].items():
+            tables.setdefault(name, {})[i] = quote
+    return {name: tables[name] for name in sorted(tables)}
+
+
+def play(takers: Mapping[AgentId, Taker]) -> Iterator[Step]:
+    """Rounds of price-taking play, for ever.
+
+    Args:
+        takers: agent -> its behaviour; they are changed.
+    """
+    guess = 1.0
+    agents = sorted(takers)
+    while True:
+        tables = gather({i: takers[i].announce(guess) for i in agents})
+        least = min(
+            (limit for i in agents for limit in takers[i].contract.limits(tables).values()), default=FREE
+        )
+        factor = takers[agents[0]].contract.factor(least)
+        shares = {i: takers[i].contract.share(tables, factor) for i in agents}
+        claimed = {i: takers[i].claim(tables, least) for i in agents}
+        claims = {i: claim for i, (claim, _) in claimed.items()}
+        gap = len(agents) * max(part for _, part in claimed.values())
+        residual = max(takers[i].update(tables) for i in agents)
+        yield Step(tables, factor, shares, gap, claims, residual)
+        guess = factor

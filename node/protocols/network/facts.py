@@ -1,0 +1,142 @@
+"""From an agent's part to its side of the contract and its channels.
+
+An agent is told its own links and nothing of the others': what the scenario calls ``utility`` holds its
+private valuation, the public facts of its links, and the channels that it forwards for others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from node.mechanisms.network.linear import Linear
+from node.mechanisms.network.links import Link
+from node.mechanisms.network.multicast import Multicast
+from node.mechanisms.network.prices import Dynamics
+from node.mechanisms.network.rows import Group, Row
+from node.mechanisms.network.unicast import Unicast
+from node.mechanisms.network.valuations import build
+from node.protocols.network.tables import Channel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from node.part import Part
+
+MECHANISMS = ("unicast", "multicast", "linear")
+# Numbers of an entry: those of a quote, and s and 1/|v''|.
+WIDTHS = {"unicast": 5, "multicast": 6, "linear": 4}
+GROUP_WIDTH = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What an agent plays with.
+
+    Attributes:
+        contract: its side of the mechanism.
+        channels: those it is a member or a relay of, by name.
+        widths: channel -> numbers of an entry.
+        prints: own channel -> a fingerprint of its public facts, a whole number below 2^48.
+    """
+
+    contract: Unicast | Multicast | Linear
+    channels: Mapping[str, Channel]
+    widths: Mapping[str, int]
+    prints: Mapping[str, float]
+
+
+def contract_of(agent: str, rules: Mapping[str, Any], own: Mapping[str, Any]) -> Unicast | Multicast | Linear:
+    """One agent's side of the mechanism.
+
+    Args:
+        agent: its id.
+        rules: ``mechanism``; ``balance``: "weak", "strong" (chapters 1, 2), "equilibrium" or "everywhere"
+            (chapter 3); ``eta``; ``zeta`` (1, 2); ``xi`` (2).
+        own: ``valuation``, a spec for ``valuations.build``; ``links``: name -> ``capacity``,
+            ``coefficients``, for multicast ``groups``; for linear ``rows``: name -> ``capacity``,
+            ``coefficients``, ``floors``, ``groups`` (name -> members), and ``group`` (``name``, ``members``)
+            or None, ``floor``, ``ceiling`` or None.
+    Raises:
+        ValueError: for an unknown mechanism or balance, and for all that the mechanism refuses.
+    """
+    mechanism, balance = rules["mechanism"], rules["balance"]
+    valuation = build(own["valuation"])
+    if mechanism not in MECHANISMS:
+        raise ValueError(f"unknown mechanism {mechanism!r}; expected one of {', '.join(MECHANISMS)}")
+    if mechanism == "linear":
+        rows = [
+            Row(
+                name,
+                facts["capacity"],
+                facts["coefficients"],
+                facts["floors"],
+                tuple(Group(k, tuple(members)) for k, members in facts["groups"].items()),
+            )
+            for name, facts in own["rows"].items()
+        ]
+        group = own["group"]
+        return Linear(
+            agent,
+            valuation,
+            rows,
+            None if group is None else Group(group["name"], tuple(group["members"])),
+            floor=own["floor"],
+            ceiling=own["ceiling"],
+            balance=balance,
+            eta=rules["eta"],
+        )
+    if balance not in ("weak", "strong"):
+        raise ValueError(f"{mechanism}: unknown balance {balance!r}; expected 'weak' or 'strong'")
+    links = [
+        Link(name, facts["capacity"], facts["coefficients"], facts.get("groups"))
+        for name, facts in own["links"].items()
+    ]
+    strong, eta, zeta = balance == "strong", rules["eta"], rules["zeta"]
+    if mechanism == "unicast":
+        return Unicast(agent, valuation, links, strong=strong, eta=eta, zeta=zeta)
+    return Multicast(agent, valuation, links, strong=strong, eta=eta, xi=rules["xi"], zeta=zeta)
+
+
+def dynamics_of(rules: Mapping[str, Any]) -> Dynamics:
+    """The price dynamics of ``rules["dynamics"]``: rule, kappa, gamma, start."""
+    chosen = rules["dynamics"]
+    return Dynamics(chosen["rule"], chosen["kappa"], chosen["gamma"], chosen["start"])
+
+
+def own_of(part: Part) -> Own:
+    """What the agent of a part plays with.
+
+    Raises:
+        ValueError: as ``contract_of``.
+    """
+    rules, own = part.contract, part.utility
+    contract = contract_of(part.agent, rules, own)
+    relays = {name: tuple(sorted(agents)) for name, agents in own["relays"].items()}
+    channels: dict[str, Channel] = {}
+    widths: dict[str, int] = {}
+    prints: dict[str, float] = {}
+    for name in contract.channels:
+        widths[name] = WIDTHS[rules["mechanism"]]
+        if isinstance(contract, Linear):
+            if name in contract.rows:
+                members, facts = contract.rows[name].carriers, own["rows"][name]
+            else:
+                assert contract.group is not None
+                members, facts, widths[name] = contract.group.members, own["group"], GROUP_WIDTH
+        else:
+            members, facts = contract.links[name].members, own["links"][name]
+        channels[name] = Channel(name, members, relays.get(name, ()))
+        prints[name] = fingerprint({"facts": facts, "relays": relays.get(name, ())})
+    for name, facts in own["forwards"].items():
+        channels[name] = Channel(name, tuple(sorted(facts["members"])), tuple(sorted(facts["relays"])))
+        widths[name] = facts["width"]
+    return Own(contract, {name: channels[name] for name in sorted(channels)}, widths, prints)
+
+
+def fingerprint(facts: Any) -> float:
+    """A whole number below 2^48 that is equal for equal facts, and differs otherwise with near certainty."""
+    content = json.dumps(facts, sort_keys=True, allow_nan=False)
+    return float(int.from_bytes(hashlib.sha256(content.encode()).digest()[:6], "big"))

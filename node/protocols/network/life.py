@@ -1,0 +1,336 @@
+"""The whole life of an agent in a network mechanism: survey, measure the links, play, stop together.
+
+One step of the mechanism reads like the papers' algorithm, but for the contract that is not there: every
+agent announces its message on its links, holds everybody's after the flood, computes what its links allow,
+agrees with the whole network on the least of it, and knows its allocation and its tax.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from node.consensus.extremum import maximum, minimum
+from node.consensus.survey import survey
+from node.mechanisms.network.contract import FREE, Share
+from node.mechanisms.network.takers import Claim, taker
+from node.protocols.network.facts import dynamics_of, own_of
+from node.protocols.network.tables import Flooded, flood
+from node.routes import Routes
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from node.mechanisms.network.contract import Quotes
+    from node.part import Part
+    from node.protocol import Heard, Say
+    from node.protocols.network.facts import Own
+
+Snapshot = tuple[Any, ...]
+Use = Callable[[int, float], None]  # (a number that grows, the amount)
+
+# Steps in a row without a smaller gap after which agents give up: what is asked for is below rounding, or
+# (A4) fails and the optimum is out of reach. All know the gap alike, so all leave in the same step.
+STALLED = 300
+# Without a proof: steps in a row in which no own link was off by more than this part of the tolerance. The
+# error may rise again after a small residual (spec, section 5b), so one step is not enough.
+QUIET, QUIET_STEPS = 0.1, 5
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkShare:
+    """What an agent knows at the end of a network mechanism.
+
+    Attributes:
+        allocation: x_i.
+        tax: t_i.
+        price: P_i, what a unit cost it.
+        demand: y_i, of the same step.
+        quotes: channel -> what it quoted there in that step.
+        factor: by which demands were scaled; the same bits at every agent.
+        agents: N, as the agents counted it.
+        diameter: D of the graph, likewise.
+        depth: rounds that a table takes.
+        steps: of the mechanism, each ``depth`` + D rounds.
+        gap: proved bound on the welfare that is missing; the same bits at every agent.
+        satisfied: whether every agent said that the accuracy asked for is there.
+        proved: whether it was proved; else it was concluded from small residuals in several successive steps.
+    """
+
+    allocation: float
+    tax: float
+    price: float
+    demand: float
+    quotes: dict[str, tuple[float, ...]]
+    factor: float
+    agents: int
+    diameter: int
+    depth: int
+    steps: int
+    gap: float
+    satisfied: bool
+    proved: bool
+
+
+class Unreachable(Exception):
+    """The members of a link cannot hear one another, not even through its relays."""
+
+
+class Contradiction(Exception):
+    """Two agents were told different facts about one link."""
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """One finished step, as far as its proof has come.
+
+    Attributes:
+        share, demand, quotes, factor: of the step.
+        claim: what its accuracy is held against.
+        part: the agent's part of the duality gap.
+        gap: of the whole network; ``FREE`` while it is not known.
+        proved: whether the gap proves the accuracy asked for.
+    """
+
+    share: Share
+    demand: float
+    quotes: Quotes
+    factor: float
+    claim: Claim
+    part: float
+    gap: float = FREE
+    proved: bool = False
+
+
+def network(
+    part: Part, resume: Snapshot | None = None, use: Use = lambda stamp, amount: None
+) -> Generator[Say, Heard, NetworkShare]:
+    """Find this agent's share of the capacities and its tax.
+
+    Prices move by price-taking dynamics (``takers``). The end is proved, not observed: in every step the
+    agents also learn N times the largest part of the duality gap, and stop two steps after one whose gap
+    proves every allocation accurate. With the stopping rule "observed" they stop after several steps with
+    small residuals, which is sooner and proves nothing.
+
+    What is in use never exceeds a capacity, at any instant and whatever the network does: a smaller
+    allocation is used at once, a larger one only when all members of all own links have said a later step's
+    word, by which they show that they, too, have made room (spec, section 7, (v)).
+
+    Args:
+        part: what this agent knows.
+        resume: a snapshot taken during play, or None.
+        use: called with what is to be in use from now on, and a number that grows with every call of a life.
+            A life that is replayed calls it again with what is past: then the number is not larger.
+    Raises:
+        ValueError: for what the mechanism refuses.
+        Unreachable: at every agent in the same round, if a link lacks relays.
+        Contradiction: if a link's members were told different facts.
+    """
+    rules, own = part.contract, own_of(part)
+    stopping = rules["stopping"]
+    by_proof = stopping["rule"] == "proof"
+    me = taker(own.contract, dynamics_of(rules))
+    if resume is None:
+        routes = yield from survey(part.agent)
+        depth = yield from measure(part, own, routes)
+        step, guess, in_use = 0, 1.0, 0.0
+        residual, quiet, least_gap, since = 0.0, 0, FREE, 0
+        last: Played | None = None
+        before: Played | None = None
+    else:
+        packed, depth, step, guess, in_use, (residual, quiet, least_gap, since), prices, last, before = (
+            _restored(own, resume)
+        )
+        routes = Routes.unpack(packed)
+        me.restore(prices)
+    agents, diameter, limit = len(routes.agents), routes.diameter, stopping.get("max_rounds")
+
+    while True:
+        saved = (
+            routes.pack(),
+            depth,
+            step,
+            guess,
+            in_use,
+            (residual, quiet, least_gap, since),
+            me.state(),
+            _packed(last),
+            _packed(before),
+        )
+        quotes = me.announce(guess)
+        flooding = flood(part.agent, part.heard_by, own.channels, quotes, own.widths, depth, "tables")
+        say = next(flooding)
+        say.snapshot = saved
+        say.record = _measured(last, in_use, residual, step, depth, agents, diameter)
+        heard = yield say
+        flooded: Flooded = yield from _onwards(flooding, heard)
+        tables = flooded.tables
+        # Everybody on my links has spoken after the last allocation was known, so has made room for it.
+        in_use = last.share.allocation if last is not None else 0.0
+        use(2 * step, in_use)
+
+        least, part_of_gap, size, all_satisfied = yield from minimum(
+            (
+                min(own.contract.limits(tables).values()),
+                -(last.part if last is not None else FREE),
+                -(last.share.allocation if last is not None else 0.0),
+                float(before.proved) if before is not None else 0.0,
+            ),
+            diameter,
+        )
+        factor = own.contract.factor(least)
+        if last is not None:
+            gap, largest, tolerance = -part_of_gap * agents, -size, stopping["tolerance"]
+            # The largest optimal share is at least ``largest`` less the error, hence the 1 + tolerance.
+            error = tolerance * (stopping.get("scale") or largest / (1.0 + tolerance))
+            quiet = quiet + 1 if residual <= QUIET * tolerance else 0
+            proved = last.claim.holds(gap, error) if by_proof else quiet >= QUIET_STEPS
+            last = _judged(last, gap, proved)
+            least_gap, since = (gap, 0) if gap < least_gap else (least_gap, since + 1)
+        share = own.contract.share(tables, factor)
+        in_use = min(in_use, share.allocation)
+        use(2 * step + 1, in_use)
+        step += 1
+        if all_satisfied or step == limit or since >= STALLED:
+            final = before if all_satisfied else last
+            if final is None:  # max_rounds = 1
+                final = Played(share, me.demand, quotes, factor, *me.claim(tables, least))
+            use(2 * step, min(in_use, final.share.allocation))
+            # The last allocation may be larger than what is in use: once more, room first.
+            silent = dict.fromkeys(own.contract.channels, (0.0,))
+            yield from flood(
+                part.agent, part.heard_by, own.channels, silent, dict.fromkeys(own.channels, 1), depth, "room"
+            )
+            use(2 * step + 1, final.share.allocation)
+            return NetworkShare(
+                allocation=final.share.allocation,
+                tax=final.share.tax,
+                price=final.claim.price,
+                demand=final.demand,
+                quotes={name: tuple(quote) for name, quote in final.quotes.items()},
+                factor=final.factor,
+                agents=agents,
+                diameter=diameter,
+                depth=depth,
+                steps=step,
+                gap=final.gap,
+                satisfied=bool(all_satisfied),
+                proved=bool(all_satisfied) and by_proof,
+            )
+        before = last
+        last = Played(share, me.demand, quotes, factor, *me.claim(tables, least))
+        residual = me.update(tables)
+        guess = factor
+
+
+def measure(part: Part, own: Own, routes: Routes) -> Generator[Say, Heard, int]:
+    """The number of rounds that a table takes, the same at every agent: floods of doubling length until all
+    tables are complete. They also compare what the members of a link were told about it.
+
+    Raises:
+        Unreachable, Contradiction: as ``network``.
+    """
+    diameter, rounds = routes.diameter, 1
+    quotes = {name: (own.prints[name],) for name in own.prints}
+    widths = dict.fromkeys(own.channels, 1)
+    while True:
+        flooded: Flooded = yield from flood(
+            part.agent, part.heard_by, own.channels, quotes, widths, rounds, "measure"
+        )
+        for name, table in flooded.tables.items():
+            for j, told in table.items():
+                if told != quotes[name]:
+                    raise Contradiction(
+                        f"agents {part.agent} and {j} were told different facts about link {name}; expected "
+                        "one version at all its members"
+                    )
+        missing, deepest = yield from maximum(
+            (float(bool(flooded.missing)), float(flooded.deepest)), diameter
+        )
+        if not missing:
+            return max(1, int(deepest))
+        if rounds >= len(routes.agents):
+            if not flooded.missing:
+                raise Unreachable("the members of another agent's link cannot hear one another")
+            name, absent = next(iter(flooded.missing.items()))
+            raise Unreachable(
+                f"link {name}: agent {part.agent} cannot be reached by {', '.join(absent)}; expected its "
+                "members and relays to be connected in the communication graph"
+            )
+        rounds *= 2
+
+
+def _onwards(flooding: Generator[Say, Heard, Flooded], heard: Heard) -> Generator[Say, Heard, Flooded]:
+    """The rest of a flood whose first round has been heard."""
+    while True:
+        try:
+            say = flooding.send(heard)
+        except StopIteration as stop:
+            found: Flooded = stop.value
+            return found
+        heard = yield say
+
+
+def _judged(played: Played, gap: float, proved: bool) -> Played:
+    return Played(
+        played.share, played.demand, played.quotes, played.factor, played.claim, played.part, gap, proved
+    )
+
+
+def _measured(
+    last: Played | None,
+    in_use: float,
+    residual: float,
+    step: int,
+    depth: int,
+    agents: int,
+    diameter: int,
+) -> dict[str, float]:
+    """What is recorded with the first message of a step: the facts of the run, then the step before."""
+    if last is None:
+        return {"N": float(agents), "diameter": float(diameter), "depth": float(depth), "in_use": in_use}
+    rows = {
+        "step": float(step - 1),
+        "allocation": last.share.allocation,
+        "in_use": in_use,
+        "tax": last.share.tax,
+        "demand": last.demand,
+        "price": last.claim.price,
+        "factor": last.factor,
+        "gap_part": last.part,
+        "residual": residual,
+    }
+    for name, quote in last.quotes.items():
+        rows.update({f"quote.{name}.{k}": v for k, v in enumerate(quote)})
+    return rows
+
+
+def _packed(played: Played | None) -> tuple[Any, ...] | None:
+    if played is None:
+        return None
+    claim, share = played.claim, played.share
+    return (
+        (share.allocation, share.tax),
+        played.demand,
+        tuple(played.quotes.items()),
+        played.factor,
+        (claim.price, claim.ideal),
+        played.part,
+        played.gap,
+        played.proved,
+    )
+
+
+def _restored(own: Own, resume: Snapshot) -> tuple[Any, ...]:
+    *plain, last, before = resume
+
+    def played(packed: tuple[Any, ...] | None) -> Played | None:
+        if packed is None:
+            return None
+        share, demand, quotes, factor, (price, ideal), part, gap, proved = packed
+        c = own.contract
+        claim = Claim(c.valuation, price, ideal, c.highest, share[0])
+        return Played(Share(*share), demand, dict(quotes), factor, claim, part, gap, proved)
+
+    return (*plain, played(last), played(before))

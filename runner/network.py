@@ -1,0 +1,255 @@
+"""How a network run ended, judged against the planner's optimum and by what the mechanism promises."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from node.mechanisms.network import checks, strategic
+from node.mechanisms.network.contract import Share
+from node.mechanisms.network.optimum import program, solve
+from node.mechanisms.network.sequential import gather
+from node.protocols.network.facts import contract_of
+from runner.facts import Facts, common
+from runner.facts import gather as gather_facts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from node.mechanisms.network.contract import Contract, Tables
+    from runner.record import Record
+    from topologies import LoadedScenario
+
+# Best responses searched when a run is judged; each takes some ten milliseconds.
+SEARCHES = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkResult(Facts):
+    """The facts of a finished network run; ``--json`` prints the same ones.
+
+    Attributes (beside those of ``Facts``):
+        mechanism, balance, price_rule: what was played.
+        steps: of the mechanism; depth: rounds that a table takes; play_rounds: both together.
+        allocation, optimal_allocation, prices: agent -> [number]; prices are net ones, a unit.
+        taxes: agent -> money.
+        link_prices: link -> its multiplier at the optimum.
+        used: link -> the part of its capacity in use at the end.
+        lonely: links that fewer than two agents (groups) demand at the end: there the optimum cannot be
+            reached.
+        allocation_error: max |x - x*|, relative to max x*.
+        price_error: max |P_i - v_i'(x_i*)| over agents with x_i* > 0, relative to the largest.
+        tax_sum, tax_scale: sum of taxes, and of their sizes.
+        welfare, optimal_welfare: sum of v_i(x_i).
+        gap: what the agents proved to be the most welfare that is missing.
+        worst_payoff: the smallest v_i(x_i) - t_i - v_i(0); below 0 somebody had better stayed away.
+        regret: the most that an agent would gain by the best one-shot deviation found from the last message;
+            regret_agents: of how many agents it was searched.
+        overshoot: the largest excess over a capacity, relative, of allocations and of what was in use, in all
+            recorded rounds and at the end.
+        errors, regrets: step -> allocation error; step -> largest regret, of some steps. Empty without a
+            record.
+        tolerance: the promised bound on ``allocation_error``.
+        stopped_unsatisfied: agents that were not satisfied in the end.
+        proved: whether the agents proved the accuracy; else they concluded it from small residuals.
+    """
+
+    mechanism: str
+    balance: str
+    price_rule: str
+    steps: int
+    depth: int
+    allocation: dict[str, list[float]]
+    optimal_allocation: dict[str, list[float]]
+    prices: dict[str, list[float]]
+    taxes: dict[str, float]
+    link_prices: dict[str, float]
+    used: dict[str, float]
+    lonely: list[str]
+    allocation_error: float
+    price_error: float
+    tax_sum: float
+    tax_scale: float
+    welfare: float
+    optimal_welfare: float
+    gap: float
+    worst_payoff: float
+    regret: float
+    regret_agents: int
+    overshoot: float
+    errors: dict[int, float]
+    regrets: dict[int, float]
+    tolerance: float
+    stopped_unsatisfied: int
+    proved: bool
+
+    @property
+    def play_rounds(self) -> int:
+        """Rounds of play."""
+        return self.steps * (self.depth + self.diameter)
+
+    @property
+    def gap_holds(self) -> bool:
+        """Whether the agents' bound is one.
+
+        The guard against rounding takes 1e-12 of every share, by concavity at most that part of the welfare.
+        """
+        return self.optimal_welfare - self.welfare <= self.gap + 2e-12 * abs(self.optimal_welfare)
+
+    @property
+    def kept_promise(self) -> bool:
+        """Whether the accuracy asked for was proved and is there, and every capacity held."""
+        return (
+            not self.stopped_unsatisfied
+            and self.allocation_error <= self.tolerance
+            and self.overshoot == 0.0
+            and self.gap_holds
+        )
+
+    @property
+    def verdict(self) -> str:
+        """In words, what a broken promise comes to."""
+        lonely = f"; fewer than two demand {', '.join(self.lonely)}" if self.lonely else ""
+        return (
+            f"allocation error {self.allocation_error:.3g}, promised {self.tolerance:.3g}; "
+            f"{self.stopped_unsatisfied} agents unsatisfied; overshoot {self.overshoot:.3g}{lonely}"
+        )
+
+
+def contracts_of(loaded: LoadedScenario) -> dict[str, Contract]:
+    """Everybody's side of the mechanism; what no agent has."""
+    rules = loaded.contract()
+    return {i: contract_of(i, rules, own) for i, own in loaded.utilities.items()}
+
+
+def judge_network(
+    loaded: LoadedScenario,
+    run: str,
+    mode: str,
+    reports: Mapping[str, Mapping[str, Any]],
+    seconds: float,
+    launched_at: float | None = None,
+    run_dir: str | None = None,
+) -> NetworkResult:
+    """Compare what the agents came to with the planner's optimum.
+
+    Args: as ``runner.facts.gather``.
+    Raises:
+        RunFailed: if the agents' accounts contradict each other.
+    """
+    facts = gather_facts(loaded, run, mode, reports, seconds, launched_at, run_dir)
+    agents, rules = loaded.agents, loaded.contract()
+    results = {i: reports[i]["result"] for i in agents}
+    for fact in ("factor", "depth", "steps", "gap", "satisfied"):
+        common(fact, {i: results[i][fact] for i in agents})
+    first = results[agents[0]]
+    contracts = contracts_of(loaded)
+    optimum = solve(program(contracts), {i: c.valuation for i, c in contracts.items()})
+    x = {i: float(results[i]["allocation"]) for i in agents}
+    shares = {i: Share(x[i], float(results[i]["tax"])) for i in agents}
+    tables = gather({i: {n: tuple(q) for n, q in results[i]["quotes"].items()} for i in agents})
+    largest = max(optimum.allocation.values())
+    slopes = {i: contracts[i].valuation.slope(t) for i, t in optimum.allocation.items() if t > 0.0}
+    total, size = checks.balance(shares)
+    searched = agents[:SEARCHES]
+    return NetworkResult(
+        **facts,
+        mechanism=rules["mechanism"],
+        balance=rules["balance"],
+        price_rule=rules["dynamics"]["rule"],
+        steps=first["steps"],
+        depth=first["depth"],
+        allocation={i: [x[i]] for i in agents},
+        optimal_allocation={i: [optimum.allocation[i]] for i in agents},
+        prices={i: [float(results[i]["price"])] for i in agents},
+        taxes={i: shares[i].tax for i in agents},
+        link_prices=dict(optimum.prices),
+        used=checks.used(contracts, x),
+        lonely=checks.lonely(contracts, {i: float(results[i]["demand"]) for i in agents}),
+        allocation_error=max(abs(x[i] - optimum.allocation[i]) for i in agents) / largest,
+        price_error=max((abs(results[i]["price"] - slope) for i, slope in slopes.items()), default=0.0)
+        / max(slopes.values(), default=1.0),
+        tax_sum=total,
+        tax_scale=size,
+        welfare=math.fsum(contracts[i].valuation.value(x[i]) for i in agents),
+        optimal_welfare=optimum.welfare,
+        gap=float(first["gap"]),
+        worst_payoff=min(checks.rationality(contracts, shares).values()),
+        regret=largest_regret(contracts, tables, searched),
+        regret_agents=len(searched),
+        overshoot=checks.overshoot(contracts, x),
+        errors={},
+        regrets={},
+        tolerance=rules["stopping"]["tolerance"] * max(1.0, (rules["stopping"]["scale"] or 0.0) / largest),
+        stopped_unsatisfied=0 if first["satisfied"] else len(agents),
+        proved=first["proved"],
+    )
+
+
+def largest_regret(contracts: Mapping[str, Contract], tables: Tables, agents: tuple[str, ...]) -> float:
+    """The largest gain of a one-shot deviation found, over these agents."""
+    every = strategic.limits(contracts, tables)
+    return max(
+        strategic.best_response(
+            contracts[i],
+            {name: tables[name] for name in contracts[i].channels},
+            strategic.rest_of(contracts[i], every),
+        ).gain
+        for i in agents
+    )
+
+
+def with_record(result: NetworkResult, loaded: LoadedScenario, record: Record) -> NetworkResult:
+    """The same result with what the record shows: errors, regrets and feasibility, step by step."""
+    contracts = contracts_of(loaded)
+    optimal = {i: x[0] for i, x in result.optimal_allocation.items()}
+    largest = max(optimal.values())
+    rounds, allocations, agents = record.series("allocation")
+    _, in_use, users = record.series("in_use")
+    overshoot = result.overshoot
+    for row in in_use:
+        used = {i: 0.0 if math.isnan(v) else float(v) for i, v in zip(users, row, strict=True)}
+        overshoot = max(overshoot, checks.overshoot(contracts, used))
+    errors: dict[int, float] = {}
+    complete: list[int] = []
+    for k, row in enumerate(allocations):
+        if set(agents) != set(loaded.agents) or np.isnan(row).any():
+            continue  # some agent has no row in this round
+        amounts = dict(zip(agents, row.tolist(), strict=True))
+        overshoot = max(overshoot, checks.overshoot(contracts, amounts))
+        errors[len(complete)] = max(abs(amounts[i] - optimal[i]) for i in agents) / largest
+        complete.append(k)
+    regrets = _regrets(contracts, record, [int(rounds[k]) for k in complete])
+    return replace(result, overshoot=overshoot, errors=errors, regrets=regrets)
+
+
+def _regrets(contracts: Mapping[str, Contract], record: Record, rounds: list[int]) -> dict[int, float]:
+    """Step -> largest regret, of as many steps as there is time to search, evenly on a logarithmic scale."""
+    wanted = min(len(rounds), SEARCHES // max(1, len(contracts)))
+    if wanted < 1:
+        return {}
+    steps = sorted({round(s) for s in np.geomspace(1, len(rounds), wanted).tolist()})
+    found: dict[int, float] = {}
+    quotes: dict[tuple[str, int], tuple[dict[int, int], Any, tuple[str, ...]]] = {}
+    names = sorted({name for c in contracts.values() for name in c.channels})
+    for name in names:
+        for field in range(8):
+            at, values, agents = record.series(f"quote.{name}.{field}")
+            if not len(at):
+                break
+            quotes[name, field] = ({int(r): k for k, r in enumerate(at)}, values, agents)
+    for step in steps:
+        round_ = rounds[step - 1]
+        tables: dict[str, dict[str, tuple[float, ...]]] = {}
+        for name in names:
+            fields = [quotes[name, k] for k in range(8) if (name, k) in quotes]
+            members = [i for i in sorted(contracts) if name in contracts[i].channels]
+            tables[name] = {
+                i: tuple(float(values[at[round_], agents.index(i)]) for at, values, agents in fields)
+                for i in members
+            }
+        found[step - 1] = largest_regret(contracts, tables, tuple(sorted(contracts)))
+    return found

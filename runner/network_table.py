@@ -1,0 +1,81 @@
+"""The rows of a network run's table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runner.network import NetworkResult
+
+# name, value, remark, whether it holds
+Line = tuple[str, str, str, bool | None]
+
+# At an approximate equilibrium taxes balance to the order of the error that is left, not exactly.
+EXACT_BALANCE = 1e-9
+
+
+def outcome(result: NetworkResult) -> list[Line]:
+    """What came out, against the planner's optimum."""
+    missing = result.optimal_welfare - result.welfare
+    shown = (result.errors and f"after {_reach(result.errors, 1e-2)} steps within 1e-2") or ""
+    return [
+        (
+            "allocation",
+            f"{result.allocation_error:.1e} off",
+            f"relative to the largest; promised {result.tolerance:.1e}",
+            result.allocation_error <= result.tolerance,
+        ),
+        ("price", f"{result.price_error:.1e} off", "relative to the largest", None),
+        ("welfare", f"{result.welfare:.9g}", f"{missing:.1e} below the optimum", None),
+        ("proved gap", f"{result.gap:.1e}", "the agents' bound on that", result.gap_holds),
+        ("steps", f"{result.steps}", shown, None),
+        (
+            "accuracy",
+            "proved" if result.proved else "observed",
+            f"by the agents; prices {result.price_rule}",
+            None,
+        ),
+    ]
+
+
+def promises(result: NetworkResult) -> list[Line]:
+    """What the mechanism promises, measured."""
+    balance = abs(result.tax_sum) / result.tax_scale if result.tax_scale else abs(result.tax_sum)
+    strong = result.balance != "weak"
+    busiest = max(result.used, key=lambda name: result.used[name], default="-")
+    return [
+        (
+            "overshoot",
+            f"{result.overshoot:.1e}",
+            f"of a capacity, any round; fullest at the end: {busiest}",
+            result.overshoot == 0.0,
+        ),
+        (
+            "sum of taxes",
+            f"{result.tax_sum:.1e}",
+            f"{balance:.1e} of the sum of |tax|; {result.balance} balance",
+            (balance <= max(EXACT_BALANCE, result.tolerance)) if strong else result.tax_sum >= 0.0,
+        ),
+        (
+            "worst payoff",
+            f"{result.worst_payoff:.3g}",
+            "of an agent, over staying away",
+            result.worst_payoff >= 0.0,
+        ),
+        (
+            "regret",
+            f"{result.regret:.1e}",
+            f"best one-shot deviation found, {result.regret_agents} agents; price-taking dynamics",
+            None,
+        ),
+        *(
+            [("lonely links", ", ".join(result.lonely), "fewer than two demand them: (A4) may fail", None)]
+            if result.lonely
+            else []
+        ),
+    ]
+
+
+def _reach(errors: dict[int, float], tolerance: float) -> int:
+    late = [step for step, error in errors.items() if error >= tolerance]
+    return late[-1] + 1 if late else 0

@@ -1,0 +1,128 @@
+"""Network mechanisms for the simulator: random links on a graph, and what their results promise."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from node.mechanisms.network import checks
+from node.mechanisms.network.optimum import program, solve
+from node.protocols.network.facts import contract_of
+from runner.simulation.promises import settles
+from topologies.network import building
+from topologies.network.sections import NetworkEnvironment, NetworkMechanism
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Iterator, Mapping
+
+    import networkx as nx
+
+    from node.part import AgentId, Part
+    from runner.simulation.promises import Records
+
+Told = dict[str, dict[str, Any]]
+
+
+def draw(mechanism: str, graph: nx.DiGraph, rng: random.Random) -> tuple[dict[str, Any], Told]:
+    """Rules and what every agent is told, for links of agents that are connected on the graph.
+
+    On a directed graph everybody is on every link: parts of it need not be strongly connected.
+    """
+    agents = sorted(graph)
+    both = all(graph.has_edge(j, i) for i, j in graph.edges)
+    links: dict[str, dict[str, Any]] = {}
+    uncovered = set(agents)
+    while uncovered or len(links) < 2:
+        start = rng.choice(sorted(uncovered) or agents)
+        members = _ball(graph, start, rng.randint(2, 6), rng) if both else agents
+        links[f"l{len(links):02d}"] = {
+            "capacity": round(rng.uniform(0.5, 1.0) * len(members), 3),
+            "coefficients": {i: round(rng.uniform(0.5, 1.5), 3) for i in sorted(members)},
+            "relays": [],
+        }
+        uncovered -= set(members)
+    groups: dict[str, tuple[str, ...]] = {}
+    if mechanism == "multicast":
+        groups = {
+            k: tuple(i for n, i in enumerate(agents) if n % 2 == r) for r, k in enumerate(("even", "odd"))
+        }
+        if any(len({i in groups["even"] for i in link["coefficients"]}) < 2 for link in links.values()):
+            groups = {}  # some link would have one group only: everybody is a group of its own
+    network = building.Network(links, groups, tuple(agents))
+    spec = NetworkMechanism(
+        name=mechanism,  # type: ignore[arg-type]
+        prices=rng.choice(("fast", "fast", "padr", "proved")),
+    )
+    families = ["log", "square-root", "alpha-fair", "exponential"]
+    values = {i: _valuation(rng.choice(families), rng) for i in agents}
+    small = len(agents) <= 10
+    rules = {
+        "mechanism": mechanism,
+        "balance": rng.choice(("strong", "weak") if mechanism != "linear" else ("equilibrium", "weak")),
+        "eta": 0.02,
+        "xi": 0.02,
+        "zeta": 1.0,
+        "dynamics": {"rule": spec.prices, "kappa": 1.0, "gamma": None, "start": 1.0},
+        "stopping": {
+            "rule": "proof",
+            "tolerance": 1e-2,
+            "scale": None,
+            "max_rounds": rng.randint(4, 60) if small else (rng.randint(2, 5) if len(agents) <= 31 else 2),
+        },
+    }
+    told = building.told(network, NetworkEnvironment(kind="network"), spec, values)
+    return rules, told
+
+
+DRAWS = {name: partial(draw, name) for name in ("unicast", "multicast", "linear")}
+
+
+def _ball(graph: nx.DiGraph, start: str, size: int, rng: random.Random) -> list[str]:
+    """A connected set of agents around one."""
+    members, border = [start], sorted(graph.successors(start))
+    while border and len(members) < size:
+        members.append(border.pop(rng.randrange(len(border))))
+        border = sorted({j for i in members for j in graph.successors(i)} - set(members))
+    return members
+
+
+def _valuation(family: str, rng: random.Random) -> dict[str, Any]:
+    own: dict[str, Any] = {"family": family, "w": round(rng.uniform(2.0, 6.0), 3), "s": 1.0}
+    return {**own, "alpha": 2.0} if family == "alpha-fair" else own
+
+
+def promises(
+    parts: Mapping[AgentId, Part], results: Mapping[AgentId, Any], records: Records
+) -> Iterator[str]:
+    """Capacities hold in every round and of what is in use; what is proved is so; all agree."""
+    rules = next(iter(parts.values())).contract
+    contracts = {i: contract_of(i, rules, part.utility) for i, part in parts.items()}
+    first = next(iter(results.values()))
+    for fact in ("agents", "diameter", "depth", "steps", "factor", "gap", "satisfied"):
+        if any(getattr(result, fact) != getattr(first, fact) for result in results.values()):
+            yield f"the agents disagree on {fact}"
+    amounts = {i: result.allocation for i, result in results.items()}
+    for what in ("allocation", "in_use"):
+        for k, rows in enumerate(records):
+            if len(rows) == len(parts) and all(what in row for row in rows.values()):
+                over = checks.overshoot(contracts, {i: row[what] for i, row in rows.items()})
+                if over > 0.0:
+                    yield f"round {k}: {what} exceeds a capacity by {over:.3g}"
+    if checks.overshoot(contracts, amounts) > 0.0:
+        yield f"the result exceeds a capacity by {checks.overshoot(contracts, amounts):.3g}"
+    yield from settles([result.tax for result in results.values()])
+    if len(parts) > 31:
+        return  # the planner would take most of the time
+    optimum = solve(program(contracts), {i: c.valuation for i, c in contracts.items()})
+    missing = optimum.welfare - math.fsum(c.valuation.value(amounts[i]) for i, c in contracts.items())
+    if missing > first.gap + 1e-11 * abs(optimum.welfare):
+        yield f"welfare {missing:.3g} below the optimum, proved was {first.gap:.3g}"
+    if first.satisfied:
+        largest = max(optimum.allocation.values())
+        off = max(abs(x - optimum.allocation[i]) for i, x in amounts.items()) / largest
+        if off > rules["stopping"]["tolerance"]:
+            yield f"an accuracy of {rules['stopping']['tolerance']:g} was proved, but it is {off:.3g}"
+    elif first.steps != rules["stopping"]["max_rounds"]:
+        yield f"stopped without a proof after {first.steps} steps"

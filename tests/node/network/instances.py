@@ -1,0 +1,114 @@
+"""Small instances of the network mechanisms, one a kind, and random unicast networks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from node.mechanisms.network.linear import Linear
+from node.mechanisms.network.links import Link
+from node.mechanisms.network.multicast import Multicast
+from node.mechanisms.network.rows import Group, Row
+from node.mechanisms.network.unicast import Unicast
+from node.mechanisms.network.valuations import AlphaFair, Exponential, Log, Quadratic, SquareRoot
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from node.mechanisms.network.valuations import Valuation
+
+FIVE = tuple(f"a{k}" for k in range(1, 6))
+VALUES: dict[str, Valuation] = dict(
+    zip(
+        FIVE,
+        (Log(3.0), Exponential(4.0), SquareRoot(6.0), Log(4.0), AlphaFair(3.0, 2.0)),
+        strict=True,
+    )
+)
+
+
+def corn(**rules: Any) -> dict[str, Unicast]:
+    """One link of capacity 4, five agents, four families."""
+    link = Link("corn", 4.0, dict.fromkeys(FIVE, 1.0))
+    return {i: Unicast(i, v, [link], **rules) for i, v in VALUES.items()}
+
+
+def line(**rules: Any) -> dict[str, Unicast]:
+    """Three links in a row, unequal coefficients; flows over one, two or all of them."""
+    links = [
+        Link("l1", 3.0, {"a1": 1.0, "a2": 1.5, "a3": 1.0}),
+        Link("l2", 2.0, {"a1": 1.0, "a3": 0.8, "a4": 1.0, "a5": 1.0}),
+        Link("l3", 5.0, {"a1": 1.0, "a5": 2.0}),
+    ]
+    return {
+        i: Unicast(i, v, [link for link in links if i in link.coefficients], **rules)
+        for i, v in VALUES.items()
+    }
+
+
+def tree(**rules: Any) -> dict[str, Multicast]:
+    """Two links, three groups of two, two and one receiver."""
+    of = {"a1": "A", "a2": "A", "a3": "B", "a4": "B", "a5": "C"}
+    links = [
+        Link("l1", 2.0, dict.fromkeys(FIVE, 1.0), of),
+        Link("l2", 1.0, {"a1": 1.0, "a2": 1.5, "a3": 1.0, "a4": 1.0}, {i: of[i] for i in FIVE[:4]}),
+    ]
+    return {
+        i: Multicast(i, v, [link for link in links if i in link.coefficients], **rules)
+        for i, v in VALUES.items()
+    }
+
+
+def five(**rules: Any) -> dict[str, Linear]:
+    """One row of five agents, one of them with a quadratic utility."""
+    row = Row("row", 4.0, {i: 1.0 + 0.3 * k for k, i in enumerate(FIVE)}, dict.fromkeys(FIVE, 0.001))
+    values = {**VALUES, "a2": Quadratic(-1.0, 4.0), "a5": AlphaFair(6.0, 2.0)}
+    return {i: Linear(i, v, [row], floor=0.001, **rules) for i, v in values.items()}
+
+
+def local_goods(**rules: Any) -> dict[str, Linear]:
+    """Three agents share a public good of which one wants little; two single agents."""
+    group = Group("g", ("a1", "a2", "a3"))
+    floors = dict.fromkeys(FIVE, 0.01)
+    rows = [
+        Row("r1", 3.0, {"a1": 0.5, "a2": 0.3, "a3": 0.2, "a4": 1.0, "a5": 2.0}, floors, (group,)),
+        Row("r2", 2.0, {"a4": 1.0, "a5": 1.0, "a2": 1.0}, floors, (group,)),
+    ]
+    values = {**VALUES, "a2": Quadratic(-1.0, 1.0), "a5": AlphaFair(6.0, 2.0)}
+    return {
+        i: Linear(i, v, rows, group if i in group.members else None, floor=0.01, **rules)
+        for i, v in values.items()
+    }
+
+
+def random_unicast(seed: int, **rules: Any) -> dict[str, Unicast]:
+    """Up to 12 flows over up to 6 links, three families; every link has at least two flows."""
+    rng = np.random.default_rng(seed)
+    n, m = int(rng.integers(4, 13)), int(rng.integers(1, 7))
+    names = [f"f{k:02d}" for k in range(n)]
+    on = rng.random((m, n)) < 0.4
+    for row in on:
+        while row.sum() < 2:
+            row[rng.integers(n)] = True
+    for k in range(n):
+        if not on[:, k].any():
+            on[rng.integers(m), k] = True
+    links = [
+        Link(
+            f"l{q}",
+            float(rng.uniform(0.5, 5.0)),
+            {names[k]: float(rng.uniform(0.5, 2.0)) for k in range(n) if on[q, k]},
+        )
+        for q in range(m)
+    ]
+    families = (Log, Exponential, SquareRoot)
+    return {
+        i: Unicast(
+            i,
+            families[int(rng.integers(3))](float(rng.uniform(1.0, 5.0)), float(rng.uniform(0.5, 2.0))),
+            [link for link in links if i in link.coefficients],
+            **rules,
+        )
+        for i in names
+    }

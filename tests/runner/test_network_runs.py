@@ -1,0 +1,78 @@
+"""Network scenarios from file to table: virtual runs judged, and one over processes and a broker."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from runner import run
+from runner.network import NetworkResult
+from runner.table import print_result
+
+
+def played(tmp_path, name, *overrides, **options):
+    return run(name, overrides=overrides, out=tmp_path / "run", plot=False, **options)
+
+
+@pytest.mark.parametrize("name", ["network-corn-5", "network-wireless-8", "network-microgrid-7"])
+def test_a_virtual_run_keeps_its_promise_and_reports_errors_and_regrets(tmp_path, name):
+    result = played(tmp_path, name, virtual=True)
+    assert isinstance(result, NetworkResult)
+    assert result.kept_promise, result.verdict
+    assert result.proved
+    assert result.overshoot == 0.0
+    assert result.worst_payoff >= 0.0
+    # Distance and regret fall together; the record has both, step by step.
+    assert len(result.errors) > 5
+    assert result.errors[0] > 10 * result.errors[max(result.errors)]
+    first, last = result.regrets[min(result.regrets)], result.regrets[max(result.regrets)]
+    assert first > 100 * last
+    written = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert written["allocation"] == result.allocation
+    assert written["steps"] == result.steps
+
+
+def test_a_run_that_is_cut_short_breaks_its_promise(tmp_path):
+    result = played(tmp_path, "network-abilene-18", "stopping.max_rounds=4", "record.every=0", virtual=True)
+    assert not result.kept_promise
+    assert not result.proved
+    assert result.stopped_unsatisfied == 18
+    assert "18 agents unsatisfied" in result.verdict
+    assert result.overshoot == 0.0
+
+
+def test_an_observed_end_comes_sooner_and_says_that_nothing_is_proved(tmp_path):
+    overrides = ("record.every=0", "stopping.tolerance=1e-3")
+    sooner = run(
+        "network-wireless-8",
+        overrides=(*overrides, "stopping.rule=observed"),
+        virtual=True,
+        out=tmp_path / "a",
+    )
+    later = run("network-wireless-8", overrides=overrides, virtual=True, out=tmp_path / "b")
+    assert sooner.steps < later.steps
+    assert (sooner.proved, later.proved) == (False, True)
+    assert sooner.kept_promise
+    assert later.kept_promise
+
+
+def test_the_table_shows_outcome_and_promises(tmp_path):
+    result = played(tmp_path, "network-corn-5", virtual=True)
+    text = io.StringIO()
+    print_result(result, Console(file=text, width=200), agents=True)
+    shown = text.getvalue()
+    for words in ("overshoot", "sum of taxes", "regret", "proved", "steps", "a5", "price-taking"):
+        assert words in shown, words
+
+
+@pytest.mark.processes
+@pytest.mark.broker
+def test_processes_over_a_broker_come_to_the_bits_of_the_virtual_run(tmp_path):
+    real = run("network-corn-5", overrides=("record.every=0",), hosts=2, out=tmp_path / "real")
+    virtual = run("network-corn-5", overrides=("record.every=0",), virtual=True, out=tmp_path / "virtual")
+    assert real.kept_promise
+    for fact in ("allocation", "taxes", "prices", "steps", "gap", "rounds"):
+        assert getattr(real, fact) == getattr(virtual, fact), fact

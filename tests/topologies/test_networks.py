@@ -1,0 +1,457 @@
+"""Network scenarios: what is made of them, and every mistake named with agent and link."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import networkx as nx
+import pytest
+
+from node.protocols.network.facts import contract_of
+from runner.show import describe
+from topologies import ScenarioError, load_scenario
+
+SMALL = """
+[topology]
+links = "complete"
+
+[environment]
+kind = "network"
+
+[environment.links.one]
+capacity = 2.0
+agents = ["a", "b", "c"]
+
+[environment.links.two]
+capacity = 1.0
+coefficients = { b = 1.0, c = 0.5 }
+
+[environment.valuations]
+w = 3.0
+
+[mechanism]
+name = "unicast"
+"""
+ROUTED = """
+[topology]
+links = "hub"
+
+[environment]
+kind = "network"
+
+[environment.backbone]
+capacity = 4.0
+edges = [["A", "B"], ["B", "C", 2.0], ["A", "C", 9.0], ["C", "D"], ["X", "Y"]]
+
+[environment.flows]
+f1 = { from = "A", to = "B" }
+f2 = { from = "A", to = "B", path = 2 }
+f3 = { from = "B", to = "C" }
+f4 = { from = "C", to = "A" }
+f5 = { from = "B", to = "A" }
+
+[mechanism]
+name = "unicast"
+"""
+LINEAR = """
+[topology]
+links = "complete"
+
+[environment]
+kind = "network"
+
+[environment.links.row]
+capacity = 4.0
+agents = ["a", "b", "c", "d", "e"]
+
+[environment.valuations]
+families = ["log", "quadratic"]
+
+[mechanism]
+name = "linear"
+"""
+
+# Text, what is replaced in it, by what, and what the message says.
+MISTAKES = {
+    "a link with one user": (SMALL, '["a", "b", "c"]', '["a"]', "link one: used by a alone"),
+    "capacity 0": (SMALL, "capacity = 2.0", "capacity = 0.0", "link one: capacity 0.0"),
+    "a capacity that is not finite": (
+        SMALL,
+        "capacity = 2.0",
+        "capacity = inf",
+        "environment.links.one.capacity: got inf",
+    ),
+    "weight 0": (SMALL, "b = 1.0", "b = 0.0", "link two, agent b: coefficient 0.0"),
+    "a negative weight": (SMALL, "b = 1.0", "b = -1.0", "link two, agent b: coefficient -1.0"),
+    "an agent without a link": (
+        SMALL,
+        'links = "complete"',
+        'nodes = ["a", "b", "c", "z"]\nedges = [["a", "b"], ["b", "c"], ["c", "z"]]',
+        "agent z is on no link",
+    ),
+    "a link's agent that is no agent": (
+        SMALL,
+        'links = "complete"',
+        'nodes = ["a", "b", "z"]\nedges = [["a", "b"], ["b", "z"]]',
+        "agent c of a link is not in the graph",
+    ),
+    "agents of a link that cannot reach one another": (
+        SMALL,
+        'links = "complete"',
+        'nodes = ["a", "b", "c"]\nedges = [["a", "b"], ["a", "c"]]',
+        "agents b and c of link two cannot reach one another",
+    ),
+    "a relay that is no agent": (
+        SMALL,
+        "coefficients = {",
+        'relays = ["q"]\ncoefficients = {',
+        'environment.links.two.relays: got "q"',
+    ),
+    "a directed graph": (
+        SMALL,
+        'links = "complete"',
+        'nodes = ["a", "b", "c"]\nedges = [["a", "b"], ["b", "c"], ["c", "a"]]\ndirected = true',
+        "edges of one direction",
+    ),
+    "an agent twice on a link": (
+        SMALL,
+        "coefficients = {",
+        'agents = ["b"]\ncoefficients = {',
+        "agent b in agents and coefficients",
+    ),
+    "quadratic where utilities must increase": (
+        SMALL,
+        "w = 3.0",
+        'families = ["quadratic"]',
+        "agent a: utility Quadratic is not strictly increasing",
+    ),
+    "infinite slope at 0": (SMALL, "w = 3.0", "s = 0.0", "agent a: expected s > 0"),
+    "not concave": (
+        LINEAR,
+        'families = ["log", "quadratic"]',
+        'families = ["quadratic"]\ntheta = 1.0',
+        "agent a: expected theta < 0",
+    ),
+    "unknown family": (
+        SMALL,
+        "w = 3.0",
+        'families = ["cobb-douglas"]',
+        'environment.valuations.families: got "cobb-douglas"',
+    ),
+    "utility of a stranger": (
+        SMALL,
+        "w = 3.0",
+        '[environment.valuations.agents.z]\nfamily = "log"\nw = 1.0',
+        "environment.valuations.agents.z: no such agent",
+    ),
+    "parameter of another family": (
+        SMALL,
+        "w = 3.0",
+        '[environment.valuations.agents.a]\nfamily = "log"\nw = 1.0\nalpha = 2.0',
+        "agent a: utility 'log' with alpha, s, w",
+    ),
+    "eta 0": (SMALL, 'name = "unicast"', 'name = "unicast"\neta = 0.0', "mechanism.eta: got 0.0"),
+    "a negative zeta": (
+        SMALL,
+        'name = "unicast"',
+        'name = "unicast"\nzeta = -1.0',
+        "mechanism.zeta: got -1.0",
+    ),
+    "gamma without constant": (
+        SMALL,
+        'name = "unicast"',
+        'name = "unicast"\ngamma = 1.0',
+        "mechanism.gamma: got 1.0",
+    ),
+    "constant without gamma": (
+        SMALL,
+        'name = "unicast"',
+        'name = "unicast"\nprices = "constant"',
+        "mechanism.gamma: missing",
+    ),
+    "unknown prices": (
+        SMALL,
+        'name = "unicast"',
+        'name = "unicast"\nprices = "quick"',
+        'mechanism.prices: got "quick"; expected "fast"',
+    ),
+    "balance of another mechanism": (
+        SMALL,
+        'name = "unicast"',
+        'name = "unicast"\nbalance = "everywhere"',
+        'mechanism.balance: got "everywhere"; expected one of strong, weak',
+    ),
+    "another mechanism": (
+        SMALL,
+        'name = "unicast"',
+        'name = "private-goods"',
+        'mechanism.name: got "private-goods"',
+    ),
+    "another environment": (SMALL, 'kind = "network"', 'kind = "consensus"', "environment."),
+    "a misspelt key": (
+        SMALL,
+        "capacity = 2.0",
+        "capacty = 2.0",
+        "environment.links.one.capacty: unknown key with value 2.0; expected one of capacity",
+    ),
+    "another stopping rule": (
+        SMALL,
+        "[mechanism]",
+        '[stopping]\nrule = "windows"\n[mechanism]',
+        'stopping.rule: got "windows"',
+    ),
+    "free-running agents": (
+        SMALL,
+        "[mechanism]",
+        '[synchrony]\nmode = "free"\n[mechanism]',
+        'synchrony.mode: got "free"',
+    ),
+    "a section of other utilities": (
+        SMALL,
+        "[mechanism]",
+        "[utilities]\ntheta = -2.0\n[mechanism]",
+        "utilities: given",
+    ),
+    "groups with unicast": (
+        SMALL,
+        "[environment.links.one]",
+        'groups = { g = ["a", "b"] }\n[environment.links.one]',
+        "environment.groups",
+    ),
+    "floor with unicast": (
+        SMALL,
+        "[environment.links.one]",
+        "floor = 0.1\n[environment.links.one]",
+        "environment.floor",
+    ),
+    "no links": (
+        SMALL,
+        SMALL[SMALL.index("[environment.links.one]") : SMALL.index("[environment.valuations]")],
+        "",
+        "environment.links: missing",
+    ),
+    "unknown pattern": (
+        SMALL,
+        'links = "complete"',
+        'links = "star"',
+        'topology.links: got "star"; expected "hub", "ring" or "complete"',
+    ),
+    "links without a network": (
+        '[topology]\nlinks = "hub"\n[environment]\ncapacities = [1.0]\n',
+        "",
+        "",
+        "topology.links",
+    ),
+    "one multicast group": (SMALL, 'name = "unicast"', 'name = "multicast"', None),
+    "a flow that ends nowhere": (
+        ROUTED,
+        'from = "A", to = "B" }',
+        'from = "A", to = "Q" }',
+        'environment.flows.f1.to: got "Q"',
+    ),
+    "a flow whose ends are not connected": (
+        ROUTED,
+        'from = "A", to = "B" }',
+        'from = "A", to = "X" }',
+        "agent f1: no path from A to X",
+    ),
+    "a flow to itself": (
+        ROUTED,
+        'from = "A", to = "B" }',
+        'from = "A", to = "A" }',
+        "environment.flows.f1.to",
+    ),
+    "too few paths": (
+        ROUTED,
+        "path = 2",
+        "path = 9",
+        "environment.flows.f2.path: got 9, but there are 2 paths",
+    ),
+    "a link alone that can bind": (
+        ROUTED,
+        'f4 = { from = "C", to = "A" }',
+        'f4 = { from = "C", to = "D" }',
+        "link C--D (capacity 4.0) is used by f4 alone",
+    ),
+    "an edge without capacity": (ROUTED, "capacity = 4.0\n", "", 'the edge ["A", "B"] has no capacity'),
+    "an edge of capacity 0": (ROUTED, '"C", 2.0', '"C", 0.0', 'the edge ["B", "C"] has capacity 0.0'),
+    "an edge twice": (ROUTED, '["X", "Y"]', '["B", "A"]', "given twice"),
+    "a self-loop": (ROUTED, '["X", "Y"]', '["X", "X"]', "self-loop"),
+    "flows without a backbone": (
+        ROUTED,
+        ROUTED[ROUTED.index("[environment.backbone]") : ROUTED.index("[environment.flows]")],
+        "",
+        "only one of backbone and flows",
+    ),
+    "no backbone file": (
+        ROUTED,
+        ROUTED[ROUTED.index("capacity = 4.0") : ROUTED.index("[environment.flows]")],
+        'file = "no.graphml"\n',
+        "there is no file",
+    ),
+    "four agents a row off the equilibrium": (
+        LINEAR,
+        'name = "linear"',
+        'name = "linear"\nbalance = "everywhere"',
+        None,
+    ),
+    "a negative reduced coefficient": (
+        LINEAR,
+        'agents = ["a", "b", "c", "d", "e"]',
+        "coefficients = { a = 1.0, b = -1.0, c = 1.0 }",
+        "row row, agent b: reduced coefficient -1.0",
+    ),
+    "one amount in a row": (
+        LINEAR,
+        "[environment.links.row]",
+        'groups = { g = ["a", "b", "c", "d", "e"] }\n[environment.links.row]',
+        "row row: only one amount counts",
+    ),
+    "floors that fill a row": (
+        LINEAR,
+        "[environment.links.row]",
+        "floor = 1.0\n[environment.links.row]",
+        "row row: the floors alone take 5.0",
+    ),
+    "overlapping groups": (
+        LINEAR,
+        "[environment.links.row]",
+        'groups = { g = ["a", "b"], h = ["b", "c"] }\n[environment.links.row]',
+        "agent b is also in g",
+    ),
+    "no limit for an amount": (
+        LINEAR,
+        "[environment.links.row]",
+        'groups = { g = ["x", "y"] }\n[environment.links.row]',
+        "agent x: no row limits its amount",
+    ),
+}
+
+
+def test_the_two_mistakes_that_are_none():
+    # Three agents in groups of their own are three groups; five agents a row may balance everywhere.
+    assert {name for name, (*_, said) in MISTAKES.items() if said is None} == {
+        "one multicast group",
+        "four agents a row off the equilibrium",
+    }
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_named_with_what_it_concerns(tmp_path, mistake):
+    text, old, new, said = MISTAKES[mistake]
+    assert old in text
+    path = tmp_path / "net.toml"
+    path.write_text(text.replace(old, new, 1) if old else text)
+    if said is None:
+        assert load_scenario(path).agents
+        return
+    with pytest.raises(ScenarioError, match=re.escape(said)) as caught:
+        load_scenario(path)
+    assert str(caught.value).startswith(str(path))
+
+
+def test_one_group_on_a_link_is_refused(tmp_path):
+    path = tmp_path / "net.toml"
+    text = SMALL.replace('name = "unicast"', 'name = "multicast"')
+    path.write_text(
+        text.replace("[environment.links.one]", 'groups = { g = ["b", "c"] }\n[environment.links.one]')
+    )
+    with pytest.raises(ScenarioError, match="link two: used by group g alone; expected at least 2 groups"):
+        load_scenario(path)
+
+
+def test_four_agents_a_row_cannot_balance_everywhere(tmp_path):
+    path = tmp_path / "net.toml"
+    text = LINEAR.replace(', "e"]', "]").replace('name = "linear"', 'name = "linear"\nbalance = "everywhere"')
+    path.write_text(text)
+    with pytest.raises(ScenarioError, match=r"row row: concerns 4 agents.*at least 5"):
+        load_scenario(path)
+
+
+def test_an_eta_without_an_equilibrium_is_refused_with_the_agent_that_would_deviate(tmp_path):
+    path = tmp_path / "net.toml"
+    for eta, refused in ((0.05, False), (3.0, True)):
+        path.write_text(SMALL.replace('name = "unicast"', f'name = "unicast"\neta = {eta}'))
+        if not refused:
+            assert load_scenario(path).contract()["eta"] == eta
+            continue
+        with pytest.raises(ScenarioError, match=r"mechanism.eta: got 3.0, with which agent \w gains"):
+            load_scenario(path)
+
+
+def test_flows_take_the_kth_shortest_path_and_idle_edges_are_left_out(tmp_path):
+    path = tmp_path / "net.toml"
+    path.write_text(ROUTED)
+    loaded = load_scenario(path)
+    links = {
+        name: sorted(own["coefficients"])
+        for u in loaded.utilities.values()
+        for name, own in u["links"].items()
+    }
+    assert links == {"A--B": ["f1", "f5"], "A--C": ["f2", "f4"], "B--C": ["f2", "f3"]}
+    assert loaded.utilities["f3"]["links"]["B--C"]["capacity"] == 2.0
+    assert loaded.utilities["f4"]["links"]["A--C"]["capacity"] == 9.0
+
+
+@pytest.mark.parametrize("suffix", ["graphml", "gml", "edgelist"])
+def test_a_backbone_is_read_from_a_file(tmp_path, suffix):
+    graph = nx.Graph()
+    graph.add_edge("A", "B", capacity=4.0)
+    graph.add_edge("B", "C", capacity=2.0)
+    graph.add_edge("A", "C", capacity=9.0)
+    file = tmp_path / f"backbone.{suffix}"
+    match suffix:
+        case "graphml":
+            nx.write_graphml(graph, file)
+        case "gml":
+            nx.write_gml(graph, file)
+        case _:
+            nx.write_edgelist(graph, file, data=["capacity"])
+    path = tmp_path / "net.toml"
+    start, end = ROUTED.index("capacity = 4.0"), ROUTED.index("[environment.flows]")
+    path.write_text(f'{ROUTED[:start]}file = "backbone.{suffix}"\n{ROUTED[end:]}')
+    loaded = load_scenario(path)
+    assert loaded.utilities["f3"]["links"]["B--C"]["capacity"] == 2.0
+
+
+@pytest.mark.parametrize(
+    "name", ["corn-5", "abilene-18", "nsfnet-24", "multicast-9", "wireless-8", "microgrid-7"]
+)
+def test_bundled_networks_resolve_to_themselves(tmp_path, name):
+    loaded = load_scenario(f"network-{name}")
+    path = tmp_path / f"{loaded.spec.name}.json"
+    path.write_text(json.dumps(loaded.resolved()))
+    again = load_scenario(path)
+    assert again.hash == loaded.hash
+    assert again.utilities == loaded.utilities
+    assert again.contract() == loaded.contract()
+    for agent, own in loaded.utilities.items():
+        assert contract_of(agent, loaded.contract(), own).me == agent
+
+
+def test_parts_of_a_network_that_share_no_link_are_joined(tmp_path):
+    path = tmp_path / "net.toml"
+    path.write_text(SMALL.replace('["a", "b", "c"]', '["a", "d"]'))
+    loaded = load_scenario(path)
+    assert nx.is_strongly_connected(loaded.graph)
+    assert ("a", "b") in loaded.graph.edges
+
+
+def test_an_agent_is_told_its_own_links_only():
+    loaded = load_scenario("network-abilene-18")
+    for agent, own in loaded.utilities.items():
+        assert all(agent in facts["coefficients"] for facts in own["links"].values())
+        assert own["forwards"] == {}
+        assert set(own["valuation"]) <= {"family", "w", "s", "alpha"}
+    assert "links" not in loaded.contract()
+
+
+@pytest.mark.parametrize("name", ["abilene-18", "microgrid-7"])
+def test_a_network_is_shown_with_utilities_and_links(name):
+    loaded = load_scenario(f"network-{name}")
+    shown = describe(loaded, 120)
+    for agent, own in loaded.utilities.items():
+        line = next(text for text in shown.splitlines() if text.startswith(f"  {agent}  "))
+        assert own["valuation"]["family"] in line
+        assert all(link in line for link in own.get("links", own.get("rows")))
