@@ -9,6 +9,7 @@ import numpy as np
 
 from node.protocols.allocated import scale_of
 from runner.result import environment_of
+from runner.simulation.promises import tree_depth
 from runner.simulation.watch import Watch
 
 if TYPE_CHECKING:
@@ -42,6 +43,14 @@ class FreeWatch(Watch):
         self._parts, self._promises = case.instance.parts, case.instance.promises
         self._diameter = case.instance.reference().diameter
         self._rules = next(iter(self._parts.values())).contract
+        # How far the stopping rule counts, and in how many rounds more than one all must have been at rest.
+        match self._rules["mechanism"]:
+            case "summary":
+                self._hops, self._extra = tree_depth(self._parts), 2
+            case "consensus":
+                self._hops, self._extra = self._diameter, 0
+            case _:
+                self._hops, self._extra = self._diameter, 1
         # (epoch, agent) -> its ticks: number, tag, report
         self._reports: dict[tuple[int, AgentId], list[tuple[int, int, Any]]] = defaultdict(list)
         self._optimum = None
@@ -103,11 +112,10 @@ class FreeWatch(Watch):
                 apart = max(estimates) - min(estimates)
                 self.violate(f"{where}: early stop: in round {start} estimates were {apart:.3g} apart")
             return
-        # Counters: announced in k = stopped - d by one that knew that all had been at rest in k - d; in play
-        # d is one more than the diameter, and all must have been in k - d + 1 as well.
-        extra = 1 if self._optimum is not None else 0
-        first = stopped - 2 * (self._diameter + extra)
-        for round_ in range(first, first + extra + 1):
+        # Counters over h hops, asked for a count of h + e + 1: announced in k = stopped - (h + e), by one
+        # that knew that all had been at rest from k - (h + e) to k - h.
+        first = stopped - 2 * (self._hops + self._extra)
+        for round_ in range(first, first + self._extra + 1):
             late = [i for i in self._parts if not all(self._of(epoch, i, round_) or [False])]
             if late:
                 self.violate(f"{where}: early stop: in round {round_} of the side {late[0]} was not at rest")

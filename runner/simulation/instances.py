@@ -23,7 +23,7 @@ from node.protocols.consensus import consensus
 from node.protocols.free_consensus import consensus_freely
 from node.protocols.free_play import allocate_freely
 from node.protocols.network.life import network
-from node.protocols.scalable import scalable
+from node.protocols.scalable import scalable, scalable_freely
 from runner.simulation import networks, promises
 from runner.world import World
 from topologies.generators import agent_ids
@@ -354,6 +354,7 @@ def _free_consensus(graph: nx.DiGraph, rng: random.Random) -> tuple[Rules, dict[
 FREE: dict[str, Workload] = {
     "private-goods": Workload(allocate_freely, _freely(_private_goods), promises.free_allocation, tick=0.05),
     "public-goods": Workload(allocate_freely, _freely(_public_goods), promises.free_allocation, tick=0.05),
+    "summary": Workload(scalable_freely, _freely(_summary), promises.free_summary, directed=False, tick=0.05),
     "consensus": Workload(
         consensus_freely, _free_consensus, promises.free_consensus, directed=False, tick=0.02
     ),

@@ -88,6 +88,16 @@ def summary(parts: Mapping[AgentId, Part], results: Mapping[AgentId, Any], recor
         yield from _nobody_early(first.play_rounds, depth, records, share_of(rules))
 
 
+def free_summary(
+    parts: Mapping[AgentId, Part], results: Mapping[AgentId, Any], records: Records
+) -> Iterator[str]:
+    """The same in free mode."""
+    first, depth = next(iter(results.values())), tree_depth(parts)
+    if first.agents != len(parts) or not depth <= first.diameter <= 2 * depth:
+        yield f"N = {first.agents} and D = {first.diameter}, expected {len(parts)} on a tree of depth {depth}"
+    yield from _accurate(parts, results, free=True)
+
+
 def tree_depth(parts: Mapping[AgentId, Part]) -> int:
     """Of the breadth-first tree of the smallest id."""
     graph: nx.DiGraph = nx.DiGraph([(i, j) for i, part in parts.items() for j in part.hears])
