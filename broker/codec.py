@@ -152,10 +152,18 @@ def finite(value: Any) -> bool:
     kind = type(value)
     if kind is np.ndarray:
         return bool(_every(np.isfinite(value), axis=None))
+    if kind is tuple:
+        # Most bodies are a few words and numbers in tuples: looked at here, not one call each.
+        for item in value:
+            kind = type(item)
+            if kind is float:
+                if item - item != 0.0:
+                    return False
+            elif kind is not str and kind is not int and item is not None and not finite(item):
+                return False
+        return True
     if kind is float:
         return math.isfinite(value)
-    if kind is tuple:
-        return all(map(finite, value))
     if kind is dict:
         return all(map(finite, value)) and all(map(finite, value.values()))
     return True

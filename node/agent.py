@@ -26,6 +26,7 @@ from node.errors import ContractMismatch, DuplicateAgent
 from node.free import Free
 from node.liveness import HEARTBEAT, LOOK_EVERY, Liveness
 from node.memory import Memory
+from node.pacing import pace_of
 from node.rounds import Rounds
 from node.status import DONE, DOWN, JOIN, LEFT, UP, Status
 from node.store import Saved, Store
@@ -69,6 +70,7 @@ class Agent:
         forgotten: the life to take if the store knows of none before, for an agent that is started again.
         store: what it must not forget; None forgets all.
         snapshot_every: rounds between two snapshots, for protocols that offer them.
+        crowd: how many agents share its process, itself included.
 
     Attributes:
         state: ``joining`` until it may play, ``playing``, ``lingering`` while some neighbour may still need
@@ -83,6 +85,7 @@ class Agent:
         received, received_bytes: messages of rounds from neighbours, first copies only.
         resent: further copies published.
         memory: what it remembers through.
+        pace: by how much it takes its time, where many share a process.
     """
 
     def __init__(
@@ -96,8 +99,10 @@ class Agent:
         forgotten: int = 0,
         store: Store | None = None,
         snapshot_every: int = SNAPSHOT_EVERY,
+        crowd: int = 1,
     ) -> None:
         self.id: AgentId = part.agent
+        self.pace = pace_of(crowd)
         self.run = part.run
         self.state = JOINING
         self.first_round_at: float | None = None
@@ -122,7 +127,7 @@ class Agent:
         self._greeted: set[AgentId] = set()
         self.done: set[AgentId] = set()
         self._echoed = False
-        self._liveness = Liveness(self.peers, clock())
+        self._liveness = Liveness(self.peers, clock(), self.pace)
         self._said_at = self._look_at = clock()
         self._told_at = -TELL_EVERY
         self.keeper: Timekeeper = self.make_keeper()
@@ -307,7 +312,8 @@ class Agent:
             )
         if heard.incarnation < self._lives[src]:
             return self.reject("stale-incarnation")
-        self._lives[src] = heard.incarnation
+        if heard.incarnation > self._lives[src]:
+            self._reborn(src, heard.incarnation)
         self._epochs[src] = max(self._epochs[src], heard.epoch)
         if heard.state == DOWN:
             return self._liveness.will(src, self.clock())
@@ -339,7 +345,7 @@ class Agent:
         if message.incarnation != life:
             if message.incarnation < life:
                 return self.reject("stale-incarnation")
-            self._lives[src] = message.incarnation
+            self._reborn(src, message.incarnation)
         if self._liveness.heard(src, self.clock()):
             self.keeper.welcome_back(src, self.clock())
         epoch = self.conversation.epoch
@@ -351,6 +357,11 @@ class Agent:
                 return self.reject("stale-epoch")  # the epoch that is about to be opened is newer still
             self._jump(message.epoch)
         self.keeper.take(message)
+
+    def _reborn(self, src: AgentId, incarnation: int) -> None:
+        """A neighbour is back, and may have forgotten that it was done."""
+        self._lives[src] = incarnation
+        self.done.discard(src)
 
     # -- epochs --------------------------------------------------------------------------------------
 
@@ -440,7 +451,7 @@ class Agent:
 
     def leaves_alone(self, now: float) -> bool:
         """Leave if nobody whose goodbye is awaited has been heard for long; whether it has left."""
-        if self.state is LINGERING and self._liveness.silence(self.waiting_for(), now) > LINGER:
+        if self.state is LINGERING and self._liveness.silence(self.waiting_for(), now) > LINGER * self.pace:
             self._leave()
         return self.state is GONE
 
@@ -457,7 +468,7 @@ class Agent:
     @property
     def deadline(self) -> float:
         """When ``tick`` has something to do unless a round completes before; in the clock's seconds."""
-        return min(self.keeper.deadline, self._look_at, self._said_at + HEARTBEAT)
+        return min(self.keeper.deadline, self._look_at, self._said_at + HEARTBEAT * self.pace)
 
     @property
     def eager(self) -> bool:
@@ -470,9 +481,9 @@ class Agent:
         if self.state is GONE:
             return
         if now >= self._look_at:
-            self._look_at = now + LOOK_EVERY
+            self._look_at = now + LOOK_EVERY * self.pace
             self._liveness.look(now)
-        if now >= self._said_at + HEARTBEAT:
+        if now >= self._said_at + HEARTBEAT * self.pace:
             self._said_at = now
             self._publish(self._status_topic, self._status(self._standing()).pack())
         if now >= self.keeper.deadline:

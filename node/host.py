@@ -17,7 +17,7 @@ import secrets
 import time
 import traceback
 from collections.abc import Callable, Coroutine
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from node.agent import GONE, JOINING, LINGERING, Agent
 from node.connection import Connection
 from node.errors import AgentError
 from node.imports import extend_path, resolve
+from node.pacing import pace_of
 from node.part import Part
 from node.protocol import Protocol
 from node.store import DiskStore
@@ -44,8 +45,8 @@ BEAT = 0.05
 HASTE = 0.004
 # So many connections of a process are made at a time.
 AT_ONCE = 16
-# Agents that run freely tick by themselves; so many of them are looked after at the full pace, more at less.
-CROWD = 500
+# Agents of whom an account goes to the runner at once; of more, a part after the other.
+ACCOUNTS = 500
 PROGRESS_EVERY = 0.2
 TELEMETRY_EVERY = 0.25
 TELEMETRY_ROWS = 64
@@ -93,6 +94,8 @@ class Host:
         self.outlets: dict[str, tuple[Agent, Connection]] = {}
         shared = start["shared"]
         parts = [(Part.from_dict(entry["part"]), entry.get("access")) for entry in start["agents"]]
+        rules = parts[0][0].contract  # once for all agents, of whom there may be thousands
+        parts = [(replace(p, contract=rules) if p.contract == rules else p, own) for p, own in parts]
         if shared is not None:
             self._connect(shared, [part for part, _ in parts])
         else:
@@ -141,6 +144,7 @@ class Host:
             # A later life whose store is lost needs a number that still grows.
             forgotten=time.time_ns() if self._start.get("life", 0) else 0,
             store=store,
+            crowd=len(self._start["agents"]),
         )
 
     async def play(self) -> None:
@@ -196,8 +200,9 @@ class Host:
         """Resend, publish telemetry, report progress and results, until every agent has left."""
         pairs = [(agent, connection) for connection, _, agents in self._connections for agent in agents]
         free = sum(agent.free for agent in self._agents)
-        pace = max(1.0, free / CROWD)
+        pace = pace_of(len(self._agents))
         next_progress = next_telemetry = 0.0
+        accounts = 0
         ending: float | None = None
         while True:
             now = time.monotonic()
@@ -216,8 +221,10 @@ class Host:
                     self._reported.add(agent.id)
                     self._tell({"type": "result", **describe(agent)})
             if now >= next_progress:
-                next_progress = now + pace * PROGRESS_EVERY
-                self._tell({"type": "progress", "agents": {a.id: progress(a) for a in self._agents}})
+                next_progress = now + PROGRESS_EVERY
+                some = self._agents[accounts : accounts + ACCOUNTS]
+                accounts = accounts + ACCOUNTS if accounts + ACCOUNTS < len(self._agents) else 0
+                self._tell({"type": "progress", "agents": {agent.id: progress(agent) for agent in some}})
             if self.released and all(agent.state is GONE for agent in self._agents):
                 if not self.recorded or now - (ending or now) > RECORD_PATIENCE:
                     return
@@ -226,7 +233,7 @@ class Host:
                 elif all(agent.telemetry.settled for agent in self._agents):
                     return
             hurry = free < len(self._agents) and any(agent.eager for agent in self._agents)
-            await asyncio.sleep(HASTE if hurry else pace * BEAT)
+            await asyncio.sleep(pace * (HASTE if hurry else BEAT))
 
 
 def _reconnected(agents: list[Agent]) -> None:

@@ -33,9 +33,13 @@ class Liveness:
     Args:
         peers: the neighbours.
         now: seconds, on the clock of all later calls.
+        pace: by how much everything takes longer, see ``node.pacing.pace_of``.
     """
 
-    def __init__(self, peers: Iterable[AgentId], now: float) -> None:
+    __slots__ = ("_heard", "_looked", "_pace", "_patience", "_since", "_wills")
+
+    def __init__(self, peers: Iterable[AgentId], now: float, pace: float = 1.0) -> None:
+        self._pace = pace
         self._heard = dict.fromkeys(peers, now)
         self._since: dict[AgentId, float] = {}  # suspect -> since when
         self._wills: set[AgentId] = set()
@@ -61,11 +65,11 @@ class Liveness:
         self._since.setdefault(peer, now)
 
     def look(self, now: float) -> None:
-        """Compare silences with the clock; to be called every ``LOOK_EVERY`` seconds."""
-        late = now - self._looked > LOOK_EVERY + 0.5 * HEARTBEAT
+        """Compare silences with the clock; to be called every ``LOOK_EVERY`` seconds, times the pace."""
+        late = now - self._looked > self._pace * (LOOK_EVERY + 0.5 * HEARTBEAT)
         self._patience = min(2.0 * self._patience, _MOST_PATIENCE) if late else max(1.0, 0.9 * self._patience)
         self._looked = now
-        limit = PATIENCE * HEARTBEAT * self._patience
+        limit = self._pace * PATIENCE * HEARTBEAT * self._patience
         for peer, at in self._heard.items():
             if now - at > limit:
                 self._since.setdefault(peer, now)

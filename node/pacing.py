@@ -12,8 +12,8 @@ virtual network, delays of 0.5 to 20 ms: 6.4 s without loss, 23 s with 30 % loss
 from __future__ import annotations
 
 import random
+from bisect import insort
 from collections import deque
-from heapq import nsmallest
 
 # The first pause, before anything is known of the network.
 START = 0.25
@@ -30,6 +30,17 @@ WINDOW, RANK, SOME = 64, 3, 20
 STEADY = 3
 # Spreads the copies of agents that wait for one another.
 JITTER = 0.2
+# A process gives so many agents their turns within the shortest pauses; with more all of them are longer.
+CROWD = 500
+
+
+def pace_of(crowd: int) -> float:
+    """By how much everything takes longer where so many agents share a process; at least 1.
+
+    An agent and round take some 100 microseconds. Copies and heartbeats of thousands that wait for their turn
+    would take most of the time, and help nobody.
+    """
+    return max(1.0, crowd / CROWD)
 
 
 class Pacer:
@@ -38,22 +49,38 @@ class Pacer:
     Args:
         seed: of the jitter.
         now: seconds, on the clock of all later calls.
+        pace: see ``pace_of``.
 
     Attributes:
         deadline: when to send again.
         pause: how long to wait for an answer to what was sent last.
     """
 
-    def __init__(self, seed: str, now: float) -> None:
-        self._jitter = random.Random(seed)
+    __slots__ = (
+        "_copies",
+        "_durations",
+        "_eager_rounds",
+        "_fast",
+        "_gap",
+        "_jitter",
+        "_pace",
+        "_seed",
+        "_since",
+        "deadline",
+        "pause",
+    )
+
+    def __init__(self, seed: str, now: float, pace: float = 1.0) -> None:
+        self._seed, self._pace = seed, pace
+        self._jitter: random.Random | None = None  # made when it is needed: it takes 2.5 kB
         self._durations: deque[float] = deque(maxlen=WINDOW)
-        self._fastest = 0.0
+        self._fast: list[float] = []  # the RANK shortest of them, ascending
         self._eager_rounds = 0
         self._copies = 0
         self._gap = False
         self._since = now
-        self.pause = START
-        self.deadline = now + START
+        self.pause = START * pace
+        self.deadline = now + self.pause
 
     @property
     def eager(self) -> bool:
@@ -62,9 +89,14 @@ class Pacer:
 
     def round_complete(self, now: float) -> None:
         """A round has ended, so the next one begins."""
-        durations = self._durations
-        durations.append(now - self._since)
-        self._fastest = nsmallest(RANK, durations)[-1] if len(durations) >= SOME else min(durations)
+        durations, fast, duration = self._durations, self._fast, now - self._since
+        oldest = durations[0] if len(durations) == WINDOW else None
+        durations.append(duration)
+        if oldest is not None and oldest <= fast[-1]:
+            self._fast = sorted(durations)[:RANK]
+        elif len(fast) < RANK or duration < fast[-1]:
+            insort(fast, duration)
+            del fast[RANK:]
         if self._eager_rounds:
             self._eager_rounds -= 1
         self.restart(now)
@@ -73,11 +105,11 @@ class Pacer:
         """Something new was said; wait the shortest pause for an answer."""
         self._since, self._copies, self._gap = now, 0, False
         if not self._durations:
-            self.pause = START
+            self.pause = START * self._pace
         elif self._eager_rounds:
             self.pause = self._eager_pause()
         else:
-            self.pause = min(max(FLOOR, PATIENT * self._fastest), self._ceiling)
+            self.pause = min(max(FLOOR * self._pace, PATIENT * self._fastest), self._ceiling)
         self.deadline = now + self.pause
 
     def overtaken(self) -> None:
@@ -90,13 +122,19 @@ class Pacer:
         if self._gap:
             self._eager_rounds = REMEMBERED
         if not self._eager_rounds or self._copies > STEADY:
-            self.pause = min(2.0 * self.pause, CEILING)
+            self.pause = min(2.0 * self.pause, CEILING * self._pace)
+        if self._jitter is None:
+            self._jitter = random.Random(self._seed)
         self.deadline = now + self.pause * (1.0 + JITTER * self._jitter.uniform(-1.0, 1.0))
 
     def _eager_pause(self) -> float:
-        return min(max(EAGER_FLOOR, EAGER * self._fastest), self._ceiling)
+        return min(max(EAGER_FLOOR * self._pace, EAGER * self._fastest), self._ceiling)
+
+    @property
+    def _fastest(self) -> float:
+        return self._fast[-1] if len(self._durations) >= SOME else self._fast[0]
 
     @property
     def _ceiling(self) -> float:
         # The first rounds may have been slow for reasons of their own: no pause grows out of them.
-        return CEILING if len(self._durations) >= SOME else START
+        return self._pace * (CEILING if len(self._durations) >= SOME else START)

@@ -142,7 +142,7 @@ async def _hear(
                 "client": access.client,
                 **access.recorder,
                 "place": access.place,
-                "agents": list(loaded.agents),
+                "agents": sorted(loaded.recorded),
             }
             scribe = Scribe(config, options.warn, restart=loaded.spec.recovery.restart)
             stack.push_async_callback(scribe.stop)

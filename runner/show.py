@@ -8,6 +8,8 @@ from runner.guarantee import outlook
 from topologies import draw
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from topologies import LoadedScenario
 
 # Longer lists say nothing on a screen; ``--json`` has them all.
@@ -21,6 +23,7 @@ _PRIVATE = {
     " - (high - low) width^2 log cosh((x - centre)/width)",
     "custom": "[utilities]  private; arguments of {}",
     "value": "[environment.values]  private",
+    "network": "[environment.valuations]  private, and the links that each agent is told of",
 }
 
 
@@ -52,11 +55,22 @@ def describe(loaded: LoadedScenario, width: int = 100) -> str:
     lines += ["", _PRIVATE[first["family"]].format(first.get("class"))]
     for agent in loaded.agents[:_UTILITIES_SHOWN]:
         utility = loaded.utilities[agent]
-        own = utility.get("parameters", {key: value for key, value in utility.items() if key != "family"})
+        own = utility.get(
+            "parameters",
+            _network(utility) or {key: value for key, value in utility.items() if key != "family"},
+        )
         lines.append(f"  {agent}  {'  '.join(f'{key} {_value(value)}' for key, value in own.items())}")
     if len(loaded.agents) > _UTILITIES_SHOWN:
         lines.append(f"  ... and {len(loaded.agents) - _UTILITIES_SHOWN} more (--json prints all)")
     return "\n".join([*lines, "", draw(loaded.graph, loaded.directed, width=width), ""])
+
+
+def _network(utility: Mapping[str, Any]) -> dict[str, Any]:
+    """What is shown of an agent on a network; empty for any other."""
+    if utility["family"] != "network":
+        return {}
+    links = utility["rows"] if "rows" in utility else utility["links"]
+    return {**utility["valuation"], "on": ", ".join(links)}
 
 
 def _certificate(loaded: LoadedScenario) -> list[str]:

@@ -15,13 +15,12 @@ from node.mechanisms.public_goods import PublicGoods
 from node.protocol import Heard, Say, together
 from node.protocols.allocated import Allocated, goods_of, scale_of
 from node.protocols.parameters import Certificate, agree, condition_of
-from node.protocols.play import Played, Rest, repeated_play, threshold
+from node.protocols.play import Game, Played, Rest, repeated_play, threshold
 from node.routes import Routes
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from node.mechanisms.contract import Contract
     from node.part import Part
     from node.utilities import Utility
 
@@ -64,15 +63,6 @@ class Table:
             satisfied=played.satisfied,
             stopped=stopped,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Game:
-    """This agent's side of the contract, when it is at rest, and the facts to record."""
-
-    contract: Contract[Any]
-    rest: Rest
-    facts: dict[str, float]
 
 
 def allocate(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard, Allocated]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +10,9 @@ from node.combinators import throughout
 from node.consensus.counters import counters
 from node.numbers import Matrix
 from node.protocol import Heard, Protocol, Say
-from node.protocols.allocate import Game, Table, game_of, prepare, utility_of
+from node.protocols.allocate import Table, game_of, prepare, utility_of
 from node.protocols.free import Plan, free_run
-from node.protocols.play import DIVERGED, ROUNDING, Diverged, Played, Rest, measurements
-from node.protocols.scalable import Branch, game_on, pack_branch, take_place, unpack_branch
+from node.protocols.play import DIVERGED, ROUNDING, Diverged, Game, Played, measurements
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -22,36 +20,6 @@ if TYPE_CHECKING:
     from node.part import Part
 
 Snapshot = tuple[Matrix, Matrix, float, bool, int]
-
-
-def scalable_freely(part: Part, resume: Any = None) -> Protocol:
-    """The same by a summary contract: building the tree keeps rounds, then play runs freely.
-
-    As ``node.protocols.scalable``, stopped by counters over all links. The stop keeps the promise by the
-    argument of ``free_play`` and the last one in ``node.mechanisms.summary.weights``: anchors whose residual
-    is within half the threshold are within half the reach of the equilibrium, and every message is within
-    half the threshold of an anchor, or a best response to messages that are.
-
-    Args, Returns, Raises: as ``allocate_freely``.
-    """
-    utility = utility_of(part)
-
-    def game(branch: Branch) -> Game:
-        whole = game_on(part, utility, branch)
-        return replace(whole, rest=Rest(whole.rest.threshold / 2.0, whole.rest.reach))
-
-    plan = Plan(
-        set_up=partial(take_place, part, utility),
-        rule=lambda branch, state: counters(branch.tree.diameter + 1, state),
-        fold=throughout,
-        work=lambda branch, state: free_play(
-            game(branch), len(part.hears), part.contract["stopping"].get("max_rounds"), state
-        ),
-        result=lambda branch, played, stopped, ticks: branch.result(played, stopped),
-        pack=pack_branch,
-        unpack=lambda values: unpack_branch(part, utility, values),
-    )
-    return _freely(plan, part, resume)
 
 
 def allocate_freely(part: Part, resume: Any = None) -> Protocol:
@@ -70,8 +38,13 @@ def allocate_freely(part: Part, resume: Any = None) -> Protocol:
             not Cournot's.
         NoGuarantee: as ``node.protocols.allocate.prepare``.
     """
+    rules = part.contract
+    if rules["learning"] != "cournot":
+        # Beliefs that are averages over ticks would depend on who ticks how fast.
+        raise ValueError(f"learning dynamics {rules['learning']!r}: free mode plays 'cournot' only")
     utility = utility_of(part)
-    limit = part.contract["stopping"].get("max_rounds")
+
+    limit = rules["stopping"].get("max_rounds")
     plan = Plan(
         set_up=partial(prepare, part, utility),
         # One more than the diameter: see ``free_play``.
@@ -82,13 +55,6 @@ def allocate_freely(part: Part, resume: Any = None) -> Protocol:
         pack=Table.pack,
         unpack=Table.unpack,
     )
-    return _freely(plan, part, resume)
-
-
-def _freely(plan: Plan[Any], part: Part, resume: Any) -> Protocol:
-    if part.contract["learning"] != "cournot":
-        # Beliefs that are averages over ticks would depend on who ticks how fast.
-        raise ValueError(f"learning dynamics {part.contract['learning']!r}: free mode plays 'cournot' only")
     return free_run(plan, part, resume)
 
 
@@ -157,11 +123,11 @@ def free_play(
         if heard.verdict is not None or ticks == max_ticks:
             return Played(outcome, ticks, residual, heard.verdict is not None)
         reply = contract.best_response(view)
-        size = contract.size(reply)
         residual = contract.residual(reply, message, view)
+        size = contract.size(reply)
         if not size < DIVERGED:
             raise Diverged(f"the largest number to be said is {size:g}, the residual {residual:g}")
-        quiet = contract.residual(reply, anchor, view) <= max(threshold / 2.0, ROUNDING * size)
+        quiet = contract.size(reply - anchor) <= max(threshold / 2.0, ROUNDING * size)
         if not quiet:
             anchor = reply
         message = reply

@@ -47,6 +47,15 @@ class Rest:
 
 
 @dataclass(frozen=True, slots=True)
+class Game:
+    """This agent's side of the contract, when it is at rest, and the facts to record."""
+
+    contract: Contract[Any]
+    rest: Rest
+    facts: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Played:
     """How play ended for one agent.
 

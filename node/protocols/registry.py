@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from node.protocols.allocate import allocate
 from node.protocols.consensus import consensus
 from node.protocols.free_consensus import consensus_freely
-from node.protocols.free_play import allocate_freely, scalable_freely
+from node.protocols.free_play import allocate_freely
 from node.protocols.network.facts import MECHANISMS as NETWORK
 from node.protocols.network.life import network
-from node.protocols.scalable import scalable
+from node.protocols.scalable import scalable, scalable_freely
 
 if TYPE_CHECKING:
     from node.part import Part

@@ -6,20 +6,24 @@ Nothing that an agent does or keeps grows with the number of agents: there is no
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from node import learning
+from node.combinators import throughout
 from node.consensus.counters import tree_counters
 from node.consensus.tree import Gathered, convergecast
 from node.mechanisms.contraction import NoGuarantee
 from node.mechanisms.summary import Anchored, AnchoredPublic, Echoed, Place, contribution, terms
 from node.mechanisms.summary.variants import CAP, most_capped
-from node.protocol import Heard, Say, together
-from node.protocols.allocate import Game, utility_of
+from node.protocol import Heard, Protocol, Say, together
+from node.protocols.allocate import utility_of
 from node.protocols.allocated import Allocated, scale_of
-from node.protocols.play import Played, Rest, repeated_play
+from node.protocols.free import Plan, free_run
+from node.protocols.free_play import free_play
+from node.protocols.play import Game, Played, Rest, repeated_play
 from node.protocols.roles import roles
 
 if TYPE_CHECKING:
@@ -36,20 +40,27 @@ NORM = "maximum norm weighted along the tree"
 
 
 @dataclass(frozen=True, slots=True)
-class Branch:
-    """What an agent finds out before play: its place on the tree, and what everybody agreed on.
+class Ground:
+    """What an agent finds out before play.
 
     Attributes:
-        tree: of the convergecast.
-        place: whom it hears on the tree, and where to read what in their messages.
-        terms: weights, price scale and certificate.
+        tree: what the wave has gathered.
+        place: the agent's place on it.
     """
 
     tree: Gathered
     place: Place
-    terms: Terms
 
-    def result(self, played: Played, stopped: int | None = None) -> Allocated:
+    def pack(self) -> tuple[Any, ...]:
+        """As plain values; ``unpack`` is the inverse."""
+        return (self.tree.pack(), self.place.pack())
+
+    @classmethod
+    def unpack(cls, values: tuple[Any, ...]) -> Ground:
+        """Inverse of ``pack``."""
+        return cls(Gathered.unpack(values[0]), Place.unpack(values[1]))
+
+    def result(self, agreed: Terms, played: Played, stopped: int | None = None) -> Allocated:
         """What an agent knows at the end."""
         return Allocated(
             allocation=tuple(played.outcome.allocation.tolist()),
@@ -57,32 +68,15 @@ class Branch:
             tax=played.outcome.tax,
             agents=self.tree.agents,
             diameter=self.tree.diameter,
-            parameters=self.parameters,
-            bound=self.bound,
+            parameters=parameters_of(agreed),
+            bound=agreed.bound(self.tree.diameter),
             norm=NORM,
-            guaranteed=self.guaranteed,
+            guaranteed=agreed.limit < 1.0,
             play_rounds=played.rounds,
             residual=played.residual,
             satisfied=played.satisfied,
             stopped=stopped,
         )
-
-    @property
-    def guaranteed(self) -> bool:
-        """Whether the certificate is below 1."""
-        return self.terms.limit < 1.0
-
-    @property
-    def bound(self) -> float:
-        """The factor a round in the weighted norm."""
-        limit = self.terms.limit
-        return limit ** (1.0 / self.tree.diameter) if self.guaranteed else limit
-
-    @property
-    def parameters(self) -> dict[str, float]:
-        """What all agents agreed on, by name."""
-        agreed = self.terms
-        return {**_named("delta", agreed.delta), "largest_weight": agreed.largest, "L": agreed.limit}
 
 
 def scalable(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard, Allocated]:
@@ -106,15 +100,21 @@ def scalable(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard
         part: what this agent knows.
         resume: a snapshot taken during play, or None.
     Raises:
-        ValueError, NoGuarantee: as ``take_place``.
+        ValueError, NoGuarantee: as ``prepare`` and ``agree``.
     """
-    rules, utility = part.contract, utility_of(part)
+    rules = part.contract
+    utility = utility_of(part)
     if resume is None:
-        branch, inner = (yield from take_place(part, utility)), None
+        ground = yield from prepare(part, utility)
+        inner = None
     else:
-        branch, inner = unpack_branch(part, utility, resume[:2]), resume[2]
-    before_play, tree = pack_branch(branch), branch.tree
-    game = game_on(part, utility, branch)
+        ground, inner = Ground.unpack(resume[:2]), resume[2]
+    before_play, tree = ground.pack(), ground.tree
+    agreed = agree(tree, utility, rules)
+    accuracy = rules["stopping"]["tolerance"] * scale_of(rules, tree.agents)
+    reach = accuracy / agreed.sensitivity
+    rest = Rest(min(accuracy / agreed.amplification, reach / agreed.distance), reach)
+    game = game_of(ground, utility, agreed, rules, rest)
     play = together(
         lambda resume: repeated_play(
             game.contract,
@@ -137,69 +137,108 @@ def scalable(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard
         try:
             say = play.send(heard)
         except StopIteration as stop:
-            return branch.result(stop.value)
+            return ground.result(agreed, stop.value)
 
 
-def take_place(part: Part, utility: Utility) -> Generator[Say, Heard, Branch]:
-    """Build the tree, take a place on it and agree on the terms; all agents leave in the same round.
+def scalable_freely(part: Part, resume: Any = None) -> Protocol:
+    """The same with no barrier between the agents; see ``node.protocols.free_play`` for how it stops.
+
+    The argument there, for a summary contract: the profile of all anchors has residuals of at most the
+    threshold r in the norm at kappa = 1, in which best response does not expand. So it is within distance x r
+    of the equilibrium, all messages within (distance + 1/2) r from then on, and allocations within
+    sensitivity times that of the optimum. An echo is looked after by the agent whose it is, and repeats what
+    was said a round before: two rounds more of rest make sure that all of it is within the anchors, too.
 
     Raises:
-        ValueError: if the part names an unknown mechanism, variant, utility, dynamics or stopping rule, or
-            the graph has edges of one direction.
-        NoGuarantee: at every agent in the same round, if the certificate is not below 1 and the rules do
-            not say ``unguaranteed``.
+        ValueError: as ``scalable``, and for a learning dynamics that is not Cournot's.
+        NoGuarantee: as ``scalable``.
+    """
+    rules = part.contract
+    if rules["learning"] != "cournot":
+        # Beliefs that are averages over ticks would depend on who ticks how fast.
+        raise ValueError(f"learning dynamics {rules['learning']!r}: free mode plays 'cournot' only")
+    utility = utility_of(part)
+
+    def work(ground: Ground, state: Any) -> Protocol:
+        agreed = agree(ground.tree, utility, rules)
+        accuracy = rules["stopping"]["tolerance"] * scale_of(rules, ground.tree.agents)
+        rest = Rest(accuracy / agreed.sensitivity / (agreed.distance + 0.5))
+        game = game_of(ground, utility, agreed, rules, rest)
+        return free_play(game, len(part.hears), rules["stopping"].get("max_rounds"), state)
+
+    def rule(ground: Ground, state: Any) -> Protocol:
+        tree = ground.tree
+        return tree_counters(tree.parent, tree.children, tree.depth + 2, state)
+
+    plan = Plan(
+        set_up=partial(prepare, part, utility),
+        rule=rule,
+        fold=throughout,
+        work=work,
+        result=lambda ground, played, stopped, ticks: ground.result(
+            agree(ground.tree, utility, rules), played, stopped
+        ),
+        pack=Ground.pack,
+        unpack=Ground.unpack,
+    )
+    return free_run(plan, part, resume)
+
+
+def prepare(part: Part, utility: Utility) -> Generator[Say, Heard, Ground]:
+    """Build the tree, gather curvatures on it, and take a place; all agents leave in the same round.
+
+    Raises:
+        ValueError: if the part names an unknown choice of parameters or stopping rule, a curvature is out of
+            range, or the graph has edges of one direction.
     """
     rules = part.contract
     if rules["stopping"]["rule"] != "counters":
         raise ValueError(f"unknown stopping rule {rules['stopping']['rule']!r}; expected 'counters'")
     if part.hears != part.heard_by:
         raise ValueError(f"agent {part.agent}: the summary mechanism needs links in both directions")
-    own = _own(part, utility)
-    tree = yield from convergecast(
-        part.agent, own.sums, own.maxima, own.middles, most_capped(rules.get("cap", CAP))
-    )
+    try:
+        own = contribution_of(utility, rules)
+    except ValueError as error:
+        raise ValueError(f"agent {part.agent}: {error}") from None
+    most = most_capped(rules.get("cap", CAP))
+    tree = yield from convergecast(part.agent, own.sums, own.maxima, own.middles, most)
     place = yield from roles(part.agent, tree)
-    agreed = terms(tree, own, rules, "features" in rules)
+    return Ground(tree, place)
+
+
+def agree(tree: Gathered, utility: Utility, rules: Mapping[str, Any]) -> Terms:
+    """Weights, price scale and certificate.
+
+    Raises:
+        NoGuarantee: at every agent alike, if the certificate is not below 1 and the rules do not say
+            ``unguaranteed``.
+        ValueError: as ``terms``.
+    """
+    agreed = terms(tree, contribution_of(utility, rules), rules, "features" in rules)
     if not agreed.limit < 1.0 and not rules.get("unguaranteed", False):
         raise NoGuarantee(
             f"variant {rules['variant']!r}, delta = {_numbers(agreed.delta)}: the certificate L is "
             f"{agreed.limit:.9g}, expected below 1"
         )
-    return Branch(tree, place, agreed)
+    return agreed
 
 
-def pack_branch(branch: Branch) -> tuple[Any, Any]:
-    """As plain values, without the terms, which follow from them and from what the agent knows."""
-    return (branch.tree.pack(), branch.place.pack())
-
-
-def unpack_branch(part: Part, utility: Utility, values: tuple[Any, ...]) -> Branch:
-    """Inverse of ``pack_branch``."""
-    tree, place = Gathered.unpack(values[0]), Place.unpack(values[1])
-    return Branch(tree, place, terms(tree, _own(part, utility), part.contract, "features" in part.contract))
-
-
-def game_on(part: Part, utility: Utility, branch: Branch) -> Game:
+def game_of(ground: Ground, utility: Utility, agreed: Terms, rules: Mapping[str, Any], rest: Rest) -> Game:
     """What this agent plays, once all have agreed."""
-    rules, agreed, agents = part.contract, branch.terms, branch.tree.agents
-    accuracy = rules["stopping"]["tolerance"] * scale_of(rules, agents)
-    reach = accuracy / agreed.sensitivity
-    rest = Rest(min(accuracy / agreed.amplification, reach / agreed.distance), reach)
+    tree = ground.tree
     facts = {
-        "N": float(agents),
-        "diameter": float(branch.tree.diameter),
-        **branch.parameters,
-        "contraction_bound": branch.bound,
+        "N": float(tree.agents),
+        "diameter": float(tree.diameter),
+        **parameters_of(agreed),
+        "contraction_bound": agreed.bound(tree.diameter),
         "threshold": rest.threshold,
     }
-    return Game(_contract(branch.place, utility, agreed, rules, agents), rest, facts)
+    return Game(_contract(ground.place, utility, agreed, rules, tree.agents), rest, facts)
 
 
-def _own(part: Part, utility: Utility) -> Contribution:
-    try:
-        return contribution_of(utility, part.contract)
-    except ValueError as error:
-        raise ValueError(f"agent {part.agent}: {error}") from None
+def parameters_of(agreed: Terms) -> dict[str, float]:
+    """The numbers of the contract that are equal at all agents, by name."""
+    return {**_named("delta", agreed.delta), "largest_weight": agreed.largest, "L": agreed.limit}
 
 
 def contribution_of(utility: Utility, rules: Mapping[str, Any]) -> Contribution:

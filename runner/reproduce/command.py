@@ -23,6 +23,7 @@ from runner.simulation.report import MOST_JOBS, seeds_of
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from rich.console import Console
 
@@ -54,11 +55,11 @@ def main(arguments: argparse.Namespace) -> int:
     else:
         where = _play(arguments, errors)
     try:
-        lines, drawn = report(where)
+        lines, drawn = report(
+            where, lambda text: errors.print(f"warning: {text}", markup=False, highlight=False)
+        )
     except (RecordError, OSError) as error:
         raise RunFailed(str(error)) from error
-    except PlotUnavailable as error:
-        raise UserError(str(error)) from error
     if arguments.json:
         plain = {
             "directory": str(where),
@@ -71,12 +72,14 @@ def main(arguments: argparse.Namespace) -> int:
     return 1 if failed(lines) else 0
 
 
-def report(where: Path) -> tuple[list[Line], list[Path]]:
+def report(where: Path, warn: Callable[[str], None]) -> tuple[list[Line], list[Path]]:
     """Judge and draw what a directory holds, and keep the lines there.
 
+    Args:
+        where: as a run has left it, complete or not.
+        warn: called if there can be no figures; the table stands without them.
     Raises:
         RecordError, OSError: naming what cannot be read or written.
-        PlotUnavailable: without matplotlib.
     """
     curves = [load(path) for path in sorted(where.glob("*.parquet"))]
     try:
@@ -84,15 +87,20 @@ def report(where: Path) -> tuple[list[Line], list[Path]]:
     except (ValueError, TypeError) as error:
         raise RecordError(f"{where / AGREED}: {error}") from error
     in_lockstep = {curve.case: curve for curve in curves if curve.over == "lockstep"}
-    pair = next(((c, in_lockstep[c.case]) for c in curves if c.over == "broker"), None)
-    if pair is not None:
-        lines, drawn = [same_bits(*pair)], [where / "figure-15-over-broker.png"]
-        figures.draw_over_broker(*pair, drawn[0])
-    else:
-        lines = judge(in_lockstep.values(), agreed)
-        drawn = figures.draw_all(in_lockstep, min((case.seed for case in in_lockstep), default=0), where)
+    pair = next(
+        ((c, in_lockstep[c.case]) for c in curves if c.over == "broker" and c.case in in_lockstep), None
+    )
+    lines = judge(in_lockstep.values(), agreed) if pair is None else [same_bits(*pair)]
     directory.write_json(where / TABLE, [asdict(line) for line in lines])
-    return lines, drawn
+    try:
+        if pair is None:
+            first = min((case.seed for case in in_lockstep), default=0)
+            return lines, figures.draw_all(in_lockstep, first, where)
+        figures.draw_over_broker(*pair, where / "figure-15-over-broker.png")
+        return lines, [where / "figure-15-over-broker.png"]
+    except PlotUnavailable as error:
+        warn(str(error))
+        return lines, []
 
 
 def _play(arguments: argparse.Namespace, errors: Console) -> Path:

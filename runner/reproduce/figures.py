@@ -42,7 +42,7 @@ _STYLE = {
     "ytick.minor.left": False,
 }
 _INCHES = (6.8, 4.1)
-_DPI = 160
+_DPI = 150
 _POINTS = 8.6  # of labels
 
 

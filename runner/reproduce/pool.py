@@ -7,9 +7,10 @@ import multiprocessing
 import queue
 import signal
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
-from runner.errors import Interrupted
+from runner.errors import Interrupted, RunFailed
 from runner.reproduce.play import play
 
 if TYPE_CHECKING:
@@ -43,8 +44,7 @@ def play_all(
         limit: rounds after which a case is given up.
         progress: called with (name, round, share of the way to the tolerance, 1 at the end).
     Raises:
-        RunFailed: naming the case.
-        OSError: if a process dies.
+        RunFailed: naming the case, or if a process is killed.
     """
     if jobs == 1:
         for case in cases:
@@ -66,6 +66,10 @@ def play_all(
                 _pass_on(said, progress)
                 for future in ended:
                     progress(*future.result())
+        except BrokenProcessPool as error:
+            raise RunFailed(
+                "a process that played was killed; what had ended until then is on file"
+            ) from error
         finally:
             # Also on Ctrl-C and if a case fails: nobody plays on for minutes.
             stop.set()

@@ -120,7 +120,8 @@ def _cell(
     if WITNESS in values:
         ours += f"; {texts[WITNESS]}"
         if printed.shows(values[WITNESS]):
-            note = f"the thesis' graph is unknown; ours: seeds 0-4; seed {WITNESS} has the printed number"
+            note = f"{len(drawn)} graphs of ours; that of seed {WITNESS} has the printed number; "
+            note += "the thesis' is unknown"
             return Line("Table 1", what, printed.text, ours, "same", note)
     return Line("Table 1", what, printed.text, ours, "differs", "the thesis' graph is unknown")
 
@@ -217,13 +218,13 @@ def _order(
                 shown.append(text)
     seeds = len({case.seed for case in curves})
     if broken:
-        return Line(where, claim, "sooner", ", ".join(broken[:2]), "differs", known, known=bool(known))
+        return Line(where, claim, "sooner", "; ".join(broken[:2]), "differs", known, known=bool(known))
     if undecided or not shown:
         return Line(
-            where, claim, "sooner", ", ".join(shown) or "-", "open", "some runs not played or cut off"
+            where, claim, "sooner", "; ".join(shown) or "-", "open", "some runs not played or cut off"
         )
     note = f"rounds; so with all {seeds} seeds" if seeds > 1 else "rounds"
-    return Line(where, claim, "sooner", ", ".join(shown), "same", note)
+    return Line(where, claim, "sooner", "; ".join(shown), "same", note)
 
 
 def _agents(curves: Curves) -> int:
@@ -289,7 +290,7 @@ def rounds(curves: Curves, mechanism: Mechanism, graph: Graph, dynamics: Dynamic
 
 def tuned(curves: Curves) -> Line:
     """Private goods on the tree, Cournot: the tuned price scale against the proof's."""
-    claim = "private, tree, Cournot: tuned / proof"
+    claim = "private, tree: tuned / proof"
     expected = "at most 1/7"
     shares, texts = [], []
     for case, fast in curves.items():

@@ -46,6 +46,12 @@ class Affine:
     def outcome(self, message, view):
         return Outcome(message[0], np.zeros(1), 0.0)
 
+    def residual(self, reply, message, view):
+        return self.size(reply - message)
+
+    def size(self, message):
+        return float(np.abs(message).max())
+
 
 class Affines:
     """Contracts on a graph, a joint best response that contracts by ``factor`` in the maximum norm.

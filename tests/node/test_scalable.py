@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from itertools import pairwise
 
 import networkx as nx
 import numpy as np
 import pytest
 
+from benchmarks.lossy import Lossy
 from broker import codec
 from node.environments import PrivateGoods, PublicGoods
 from node.lockstep import run
@@ -19,8 +21,9 @@ from node.part import Part
 from node.protocol import Heard
 from node.protocols.allocated import Allocated
 from node.protocols.roles import roles
-from node.protocols.scalable import scalable
+from node.protocols.scalable import scalable, scalable_freely
 from node.utilities import build
+from tests.network import Net
 from tests.node.instances import erdos_renyi, hears, named, random_graph, ring, step, tree
 from tests.node.summary import spanning_tree
 from tests.node.test_summary_contract import random_tree
@@ -225,8 +228,7 @@ def test_work_and_words_of_an_agent_do_not_grow_with_the_network():
 def test_result_is_plain_data():
     got = played(parts(GRAPHS["tree"], rules())).results["n00"]
     assert Allocated(**asdict(got)) == got
-    kinds = (tuple, dict, str, int, float, bool, type(None))
-    assert all(type(v) in kinds for v in asdict(got).values())
+    assert all(type(v) in (tuple, dict, str, int, float, bool, type(None)) for v in asdict(got).values())
 
 
 def test_max_rounds_ends_play_unsatisfied_everywhere():
@@ -306,6 +308,69 @@ def test_roles_that_contradict_the_tree_are_not_accepted():
             assert not say.accepts((near, ("zz",)), j)
             if trees[i].parent == j:
                 assert not say.accepts((near, tuple(k for k in carried if k != i)), j)
+
+
+# Free mode ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("graph", "variant", "family"),
+    [("tree", "anchored", log_cosh), ("er", "public", quadratic), ("random", "weighted", quadratic)],
+)
+def test_without_rounds_the_allocation_is_as_exact_as_promised_and_all_stop_together(graph, variant, family):
+    """30 % loss, delays up to 20 ticks, one agent ten times slower."""
+    given = parts(GRAPHS[graph], rules(variant, tolerance=1e-6), family, 1)
+    best, slow = optimum(given), sorted(given)[3]
+    net = Net({}, None, 1, lambda rng, *_: () if rng.random() < 0.3 else (rng.uniform(0.0, 4.0),))
+    for i, part in given.items():
+        part = replace(part, tick=2.0 if i == slow else 0.2)
+        net.add(i, part, partial(scalable_freely, part))
+    results = net.run()
+    contract = rules(variant)
+    scale = 1.0 if variant == "public" else max(map(abs, contract["capacities"])) / len(given)
+    for i, result in results.items():
+        off = float(np.abs(np.array(result.allocation) - best.allocation[i]).max())
+        assert off <= 1e-6 * scale
+        assert result.satisfied
+    assert len({r.stopped for r in results.values()}) == 1
+    assert set(net.rejected) <= {"duplicate", "overtaken"}
+
+
+def test_a_snapshot_of_a_free_run_gives_the_same_say_and_the_same_life_after_it():
+    graph = GRAPHS["tree"]
+    given, listens = parts(graph, rules(tolerance=1e-3), log_cosh, 1), hears(graph)
+
+    def fresh():
+        return Lossy({i: scalable_freely(p) for i, p in given.items()}, listens, 0.2, 5, delay=2)
+
+    net, twin, cuts = fresh(), fresh(), 0
+    while len(twin.results) < len(graph):
+        if net.ticks % 40 == 39:
+            for i, say in net.says.items():
+                if i not in net.results and say.snapshot is not None:
+                    again = scalable_freely(given[i], codec.unpack(codec.pack(say.snapshot)))
+                    first = next(again)
+                    assert codec.pack(first.body) == codec.pack(say.body)
+                    net.protocols[i], net.says[i] = again, first
+                    cuts += 1
+        net.step()
+        twin.step()
+    assert net.results == twin.results
+    assert cuts > 10
+
+
+def test_free_mode_refuses_dynamics_that_average():
+    part = parts(GRAPHS["tree"], {**rules(), "learning": "fictitious"})["n00"]
+    with pytest.raises(ValueError, match="free mode plays 'cournot' only"):
+        scalable_freely(part)
+
+
+@pytest.mark.parametrize(
+    "dynamics", ["exponential", {"dynamics": "k-period", "k": 3}], ids=["exponential", "k-period"]
+)
+@pytest.mark.parametrize("variant", ["anchored", "weighted", "public"])
+def test_dynamics_that_remember_keep_the_promise(variant, dynamics):
+    check(GRAPHS["er"], rules(variant, tolerance=1e-4, learning=dynamics), log_cosh, 2)
 
 
 # Refusals -----------------------------------------------------------------------------------------------

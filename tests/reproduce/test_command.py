@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -62,6 +63,16 @@ def test_a_figure_without_curves_is_not_drawn(tmp_path):
     case = Case("public-goods", "tree", "cournot", 0)
     drawn = figures.draw_all({case: samples.curve(case, 150)}, 0, tmp_path)
     assert [path.name for path in drawn] == ["figure-15.png"]
+
+
+def test_without_matplotlib_there_is_still_a_table(few, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    out = tmp_path / "out"
+    assert cli.main(["reproduce", "chapter4", "--out", str(out), "--jobs", "1", "--json"]) == 1
+    said = capsys.readouterr()
+    assert "pip install vicinal[plot]" in said.err
+    assert json.loads(said.out)["figures"] == []
+    assert len(json.loads((out / "table.json").read_text())) == 33
 
 
 @pytest.mark.parametrize(

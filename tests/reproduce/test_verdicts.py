@@ -89,7 +89,8 @@ def test_points_count_for_the_rounds_that_they_stand_for():
     y = 10.0 ** -(n / 800 + np.maximum(n - 3000, 0) / 400)
     every = np.array([k for k in n if k % (1 if k < 3000 else 16) == 0])
     whole, thinned = tail_fit(n, y), tail_fit(every, y[every])
-    assert thinned == pytest.approx(whole, rel=3e-5)
+    assert thinned[0] == pytest.approx(whole[0], rel=1e-3)
+    assert thinned[1] == pytest.approx(whole[1], rel=3e-5)
     tail = every[every >= 2000]
     unweighted = 10 ** np.polyfit(tail, np.log10(y[tail]), 1)[0]
     assert unweighted != pytest.approx(whole[1], rel=3e-4)
@@ -178,7 +179,7 @@ def test_a_tuned_price_scale_that_gains_less_than_seven_times_differs():
     for seed in SEEDS:
         case = Case("private-goods", "tree", "cournot", seed, "tuned")
         curves[case] = samples.curve(case, 10269 // 7 + 5)
-    key = ("rounds", "private, tree, Cournot: tuned / proof")
+    key = ("rounds", "private, tree: tuned / proof")
     assert changed(lines_of(samples.curves()), lines_of(curves)) == {key}
 
 

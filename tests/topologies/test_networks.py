@@ -9,6 +9,7 @@ import networkx as nx
 import pytest
 
 from node.protocols.network.facts import contract_of
+from runner.show import describe
 from topologies import ScenarioError, load_scenario
 
 SMALL = """
@@ -444,3 +445,13 @@ def test_an_agent_is_told_its_own_links_only():
         assert own["forwards"] == {}
         assert set(own["valuation"]) <= {"family", "w", "s", "alpha"}
     assert "links" not in loaded.contract()
+
+
+@pytest.mark.parametrize("name", ["abilene-18", "microgrid-7"])
+def test_a_network_is_shown_with_utilities_and_links(name):
+    loaded = load_scenario(f"network-{name}")
+    shown = describe(loaded, 120)
+    for agent, own in loaded.utilities.items():
+        line = next(text for text in shown.splitlines() if text.startswith(f"  {agent}  "))
+        assert own["valuation"]["family"] in line
+        assert all(link in line for link in own.get("links", own.get("rows")))

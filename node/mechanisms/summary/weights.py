@@ -142,6 +142,10 @@ class Terms:
     sensitivity: float
     largest: float
 
+    def bound(self, diameter: int) -> float:
+        """The factor a round in the norm with kappa = L^(-1/D), if L < 1; else L, which is no factor."""
+        return self.limit ** (1.0 / diameter) if self.limit < 1.0 else self.limit
+
 
 def terms(tree: Gathered, own: Contribution, contract: Mapping[str, Any], public: bool) -> Terms:
     """Weights, price scale and certificate; the numbers that must be are the same bits at every agent.

@@ -72,7 +72,7 @@ def test_the_proved_step_comes_to_the_optimum_and_its_dual_value_never_rises(kin
             }.values()
         )
         duals.append(value)
-    assert kind == "local_goods" or all(b <= a + 1e-12 * abs(a) for a, b in itertools.pairwise(duals))
+    assert all(b <= a + 1e-12 * abs(a) for a, b in itertools.pairwise(duals))
 
 
 def test_a_constant_step_converges_if_small_and_not_if_large():
@@ -93,12 +93,12 @@ def test_agents_step_by_step_equal_the_matrix_form(kind, fast):
         assert found == pytest.approx(x.tolist(), rel=1e-10, abs=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(12))
+# Those of the first seeds on which assumption (A4) holds: two agents get something on every link.
+@pytest.mark.parametrize("seed", [1, 2, 3, 4, 7, 8, 11, 12, 14, 16, 17, 18])
 def test_fast_play_settles_on_random_networks(seed):
     contracts = instances.random_unicast(seed)
     optimum = optimum_of(contracts)
-    if any(checks.lonely(contracts, optimum.allocation, 1e-9)):
-        pytest.skip("assumption (A4) does not hold here")
+    assert checks.lonely(contracts, optimum.allocation, 1e-9) == []
     assert settled(contracts, optimum, Dynamics("fast"), 1e-4, 300) < 300
 
 
