@@ -34,7 +34,7 @@ JITTER = 0.2
 # Where many agents share a process a round takes longer, some 100 microseconds an agent, and several times
 # that on a loaded machine. So many seconds an agent the pauses are at least: of copies that nobody waits for
 # there would be as many as there are messages, and each takes as long. Crowds of a hundred do not notice.
-CROWDED_START, CROWDED_FLOOR, CROWDED_EAGER = 2e-3, 4e-4, 1e-4
+CROWDED_START, CROWDED_FLOOR, CROWDED_EAGER = 2e-3, 1e-3, 1e-4
 # In such a crowd an agent's fastest rounds are those in which it happened to get its turn at once. A quarter
 # of the rounds are without loss even where 30 % of the messages of three neighbours get lost.
 CROWDED_RANK, CROWDED_FROM = 16, 125
@@ -150,7 +150,9 @@ class Pacer:
 
     @property
     def _fastest(self) -> float:
-        return self._fast[-1] if len(self._durations) >= SOME else self._fast[0]
+        if self._rank == RANK:
+            return self._fast[-1] if len(self._durations) >= SOME else self._fast[0]
+        return self._fast[min(len(self._fast) - 1, len(self._durations) * self._rank // WINDOW)]
 
     @property
     def _ceiling(self) -> float:
