@@ -9,8 +9,9 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.installed
 	$(BIN)/vicinal run topologies/binary-tree-31.toml
 
+# A file's tests stay together: they share runs that take seconds.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 # 1,000 networks under storms, in virtual time: minutes. SEEDS=0-9999 for a night.
 SEEDS ?= 0-999

@@ -31,6 +31,7 @@ from benchmarks.jobs import (
     ignore,
     play,
     reference,
+    struck,
 )
 from runner import RunFailed, chaos, launch
 
@@ -52,73 +53,57 @@ GOALS: dict[str, dict[str, float]] = {
 
 async def kill(number: int, durable: str, k: int) -> dict[str, Any]:
     """SIGKILL: some agents at random times, or all of them at once."""
-    rng = random.Random(k)
-    first, seconds = await calm(*LONGER)
 
-    def at() -> float:
-        return round(rng.uniform(0.0, first + 0.8 * (seconds - first)), 3)
-
-    if number < len(AGENTS):
-        plan: list[dict[str, Any]] = [
-            {"at": at(), "agents": [victim]} for victim in rng.sample(AGENTS, number)
+    async def attempt(observer: Observer, until: float) -> dict[str, Any]:
+        rng = random.Random(k)
+        victims = [[name] for name in rng.sample(AGENTS, number)] if number < len(AGENTS) else [AGENTS]
+        kills = [
+            {"kind": "crash", "at": round(rng.uniform(0.0, until), 3), "agents": names, "down": 0.05}
+            for names in victims
         ]
-    else:
-        plan = [{"at": at(), "agents": AGENTS}]
-    observer = Observer()
-    result = await play(
-        observer.watch,
-        observer.warn,
-        *LONGER,
-        *BACK,
-        f"recovery.durable={durable}",
-        events(*({"kind": "crash", "down": 0.05, **event} for event in plan)),
-    )
-    return {
-        "same": facts(result) == await reference(*LONGER),
-        "seconds": result.seconds,
-        "calm_seconds": seconds,
-        "killed": observer.killed,
-        "warnings": [w for w in observer.warnings if "killed by signal" not in w],
-    }
+        durability = f"recovery.durable={durable}"
+        result = await play(observer.watch, observer.warn, *LONGER, *BACK, durability, events(*kills))
+        return {
+            "same": facts(result) == await reference(*LONGER),
+            "seconds": result.seconds,
+            "killed": observer.killed,
+            "warnings": [w for w in observer.warnings if "killed by signal" not in w],
+        }
+
+    return await struck(attempt, *LONGER)
 
 
 async def kill_broker(k: int) -> dict[str, Any]:
     """kill -9 of the broker three times, once with its store deleted."""
-    rng = random.Random(k)
-    observer = Observer()
-    first, seconds = await calm(*LONGEST)
-    forget, third = rng.randrange(3), 0.8 * (seconds - first) / 3
-    times = [first + third * (n + rng.uniform(0.1, 0.9)) for n in range(3)]
-    real = launch.EmbeddedBroker.restart
 
-    async def restart(self: Any, **how: Any) -> Any:
-        address = await real(self, **how)
-        observer.broker_is_back()
-        return address
+    async def attempt(observer: Observer, until: float) -> dict[str, Any]:
+        rng = random.Random(k)
+        forget, (first, _) = rng.randrange(3), await calm(*LONGEST)
+        times = [first + (until - first) / 3 * (n + rng.uniform(0.1, 0.9)) for n in range(3)]
+        kills = [
+            {"kind": "broker-kill", "at": round(at, 3), "down": 0.3, "forget": n == forget}
+            for n, at in enumerate(times)
+        ]
+        real = launch.EmbeddedBroker.restart
 
-    launch.EmbeddedBroker.restart = restart  # type: ignore[method-assign]
-    try:
-        result = await play(
-            observer.watch,
-            observer.warn,
-            *LONGEST,
-            *BACK,
-            events(
-                *(
-                    {"kind": "broker-kill", "at": round(at, 3), "down": 0.3, "forget": n == forget}
-                    for n, at in enumerate(times)
-                )
-            ),
-        )
-    finally:
-        launch.EmbeddedBroker.restart = real  # type: ignore[method-assign]
-    return {
-        "same": facts(result) == await reference(*LONGEST) and len(observer.back) == 3,
-        "seconds": result.seconds,
-        "calm_seconds": seconds,
-        "killed": len(observer.back),
-        "playing_again_after": observer.again,
-    }
+        async def restart(self: Any, **how: Any) -> Any:
+            address = await real(self, **how)
+            observer.broker_is_back()
+            return address
+
+        launch.EmbeddedBroker.restart = restart  # type: ignore[method-assign]
+        try:
+            result = await play(observer.watch, observer.warn, *LONGEST, *BACK, events(*kills))
+        finally:
+            launch.EmbeddedBroker.restart = real  # type: ignore[method-assign]
+        return {
+            "same": facts(result) == await reference(*LONGEST) and len(observer.back) == 3,
+            "seconds": result.seconds,
+            "killed": len(observer.back),
+            "playing_again_after": observer.again,
+        }
+
+    return await struck(attempt, *LONGEST)
 
 
 async def lose(loss: float, both_ways: bool, k: int) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Free-running agents in synchronous ticks: the newest message of each neighbour, under a seeded network.
 
-Every agent speaks once a tick. A message is lost with some probability, may take some ticks and may come
-twice; its reader hears the newest it has by (life, tick), as the driver's free mode does. Agents may pause,
-crash, come back with or without a snapshot, and be declared gone.
+No drivers, no bytes and no time but ticks, unlike ``runner.testing.Network``: generators alone, so that
+rounds can be counted as they are specified. Every agent speaks once a tick. A message may be lost,
+may take some ticks and may come twice; its reader hears the newest it has by (life, tick), as the driver's
+free mode does. Agents may crash, come back with or without a snapshot, and be declared gone.
 """
 
 from __future__ import annotations

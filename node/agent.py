@@ -312,7 +312,8 @@ class Agent:
             )
         if heard.incarnation < self._lives[src]:
             return self.reject("stale-incarnation")
-        self._lives[src] = heard.incarnation
+        if heard.incarnation > self._lives[src]:
+            self._reborn(src, heard.incarnation)
         self._epochs[src] = max(self._epochs[src], heard.epoch)
         if heard.state == DOWN:
             return self._liveness.will(src, self.clock())
@@ -344,7 +345,7 @@ class Agent:
         if message.incarnation != life:
             if message.incarnation < life:
                 return self.reject("stale-incarnation")
-            self._lives[src] = message.incarnation
+            self._reborn(src, message.incarnation)
         if self._liveness.heard(src, self.clock()):
             self.keeper.welcome_back(src, self.clock())
         epoch = self.conversation.epoch
@@ -356,6 +357,11 @@ class Agent:
                 return self.reject("stale-epoch")  # the epoch that is about to be opened is newer still
             self._jump(message.epoch)
         self.keeper.take(message)
+
+    def _reborn(self, src: AgentId, incarnation: int) -> None:
+        """A neighbour is back, and may have forgotten that it was done."""
+        self._lives[src] = incarnation
+        self.done.discard(src)
 
     # -- epochs --------------------------------------------------------------------------------------
 

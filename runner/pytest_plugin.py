@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def virtual_network() -> Callable[..., Network]:
-    """``virtual_network(edges, protocol, seed=0, faults=None, *, directed, contract, private, durable,
-    synchrony, tick)``.
+    """``virtual_network(edges, protocol, seed=0, faults=None, *, directed, contract, private, synchrony,
+    tick, ...)``.
 
-    Returns a ``Network``; nothing of it outlives the test.
+    Returns a ``runner.testing.Network``, which takes what else is given; nothing of it outlives the test.
     """
 
     def make(
@@ -39,13 +39,17 @@ def virtual_network() -> Callable[..., Network]:
         directed: bool = False,
         contract: Mapping[str, Any] | None = None,
         private: Mapping[str, Mapping[str, Any]] | None = None,
-        durable: bool = True,
+        synchrony: str = "rounds",
+        tick: float | None = None,
         **how: Any,
     ) -> Network:
         from runner.testing import Network, parts_of
 
-        parts = parts_of(edges, directed=directed, contract=contract, private=private, **how)
-        return Network(parts, protocol, seed, faults, durable=durable)
+        ticks = {} if tick is None else {"tick": tick}
+        parts = parts_of(
+            edges, directed=directed, contract=contract, private=private, synchrony=synchrony, **ticks
+        )
+        return Network(parts, protocol, seed, faults, **how)
 
     return make
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from broker.virtual import Stalled
 from node.agent import Agent
-from runner.fate import fate_of
+from runner.fate import fate_of, slowed
 from runner.simulation.cases import Case, draw
+from runner.simulation.free import FreeWatch
 from runner.simulation.stores import EXACT, Stores
-from runner.simulation.watch import Violated, Watch
+from runner.simulation.watch import RoundsWatch, Violated, Watch
 from runner.world import World
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def simulate(
     """
     reference = case.instance.reference()
     started = time.process_time()
-    watch = Watch(case, trace)
+    watch: Watch = FreeWatch(case, trace) if case.instance.free else RoundsWatch(case, trace)
     for broken in reference.broken:
         watch.violations.append(f"in lockstep already: {broken}")
     bound, ended, epochs = case.bound(), 0.0, 0
@@ -123,19 +124,19 @@ def simulate(
 
 
 def _world(case: Case, watch: Watch, stores: Stores, make_agent: Callable[..., Agent]) -> World:
-    reference = case.instance.reference()
+    reference, free = case.instance.reference(), case.instance.free
     world = World(
-        case.instance.parts,
+        slowed(case.instance.parts, case.faults),
         case.instance.protocol,
         case.seed,
-        fate=fate_of(case.faults, case.events),
+        fate=fate_of(case.faults, case.events, free=free),
         store=stores.make,
         loses_memory=case.store not in EXACT,
         snapshot_every=case.snapshot_every,
         watcher=watch,
         exit_when_gone=case.exits,
         prompt=case.prompt,
-        may_forget=(lambda name: _before_the_end(world, reference)) if case.spares else None,
+        may_forget=(lambda name: _before_the_end(world, reference)) if case.spares and not free else None,
         make_agent=make_agent,
     )
     watch.attach(world)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from broker import codec, topics
 from node import lockstep
+from node.agent import SNAPSHOT_EVERY
 from node.part import Part
 from node.store import MemoryStore
 from runner.fate import fate_of, slowed
@@ -24,8 +26,11 @@ from topologies.faults import Faults, schedule
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from broker.transport import OnMessage
+    from broker.virtual import Fate, VirtualClient
     from node.agent import Agent
     from node.part import AgentId
+    from node.store import Store
     from topologies.faults import AnyEvent
 
 RUN = "test"
@@ -159,6 +164,9 @@ class Network:
         seed: of delays and faults.
         faults: a ``Faults`` table, or its content as a dict; None: every message arrives once, somewhat late.
         durable: whether agents have a store that survives their crashes.
+        fate: how each delivery fares, in place of what ``faults`` say of messages: a ``broker.virtual.Fate``.
+        store: called with an agent's id, makes its store; None: one in memory, if ``durable``.
+        snapshot_every: rounds between two snapshots.
 
     Attributes:
         trace: what has happened so far.
@@ -173,6 +181,9 @@ class Network:
         faults: Faults | Mapping[str, Any] | None = None,
         *,
         durable: bool = True,
+        fate: Fate | None = None,
+        store: Callable[[AgentId], Store] | None = None,
+        snapshot_every: int = SNAPSHOT_EVERY,
     ) -> None:
         self.parts, self.protocol, self.trace = dict(parts), protocol, Trace()
         table = Faults.model_validate(faults) if isinstance(faults, Mapping) else faults
@@ -183,8 +194,9 @@ class Network:
             self.parts if table is None else slowed(self.parts, table),
             protocol,
             seed,
-            fate=None if table is None else fate_of(table, events, free=free),
-            store=(lambda name: MemoryStore()) if durable else None,
+            fate=fate if fate is not None or table is None else fate_of(table, events, free=free),
+            store=(store or (lambda name: MemoryStore())) if durable else None,
+            snapshot_every=snapshot_every,
             watcher=self.trace,
         )
         self.world.start(events)
@@ -198,6 +210,11 @@ class Network:
     def agents(self) -> dict[AgentId, Agent]:
         """The drivers of the agents that are alive."""
         return self.world.agents
+
+    @property
+    def rejected(self) -> Counter[str]:
+        """What the agents that are alive have dropped, by kind."""
+        return sum((agent.rejected for agent in self.agents.values()), Counter())
 
     def advance(self, seconds: float) -> None:
         """Travel in time."""
@@ -223,9 +240,18 @@ class Network:
         self.world.run(self.now + limit)
         return {name: agent.result for name, agent in self.agents.items()}
 
+    def call_later(self, seconds: float, action: Callable[[], None]) -> None:
+        """Do something when so many seconds have passed."""
+        self.world.network.call_later(seconds, action)
+
     def kill(self, agent: AgentId, down: float = 1.0, *, forget: bool = False) -> None:
-        """Kill an agent now; it comes back after ``down`` seconds, with its store or without."""
+        """Kill an agent now; it comes back after ``down`` seconds, never if that is infinite, with its store
+        or without."""
         self.world.kill(agent, down, forget=forget)
+
+    def client(self, name: str, on_message: OnMessage = lambda topic, payload: None) -> VirtualClient:
+        """A client that is none of the agents: to listen, or to disturb. Permissions do not bind it."""
+        return self.world.network.connect(name, on_message)
 
     def pause(self, agent: AgentId, seconds: float) -> None:
         """Let an agent stand still."""

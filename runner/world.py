@@ -143,7 +143,7 @@ class World:
     # -- what can happen -------------------------------------------------------------------------------
 
     def kill(self, name: AgentId, down: float, *, forget: bool = False) -> None:
-        """Kill an agent, if it lives and has not left; it comes back after ``down`` seconds."""
+        """Kill an agent, if it lives and has not left; it comes back after ``down`` seconds, if ever."""
         life = self.lives.get(name)
         if life is None or life.agent.state is GONE:
             return
@@ -161,7 +161,8 @@ class World:
         self._numbers[name] += 1
         if forget:
             self.stores.pop(name, None)
-        self.network.call_later(down, partial(self._begin, name, 0.0))
+        if down < math.inf:
+            self.network.call_later(down, partial(self._begin, name, 0.0))
 
     def pause(self, name: AgentId, lasts: float) -> None:
         """Let an agent stand still; what reaches it meanwhile waits."""

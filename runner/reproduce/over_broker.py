@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from broker.transport import parse_url
 from node.protocols.registry import protocol_of
 from runner import record
 from runner.errors import RunFailed
@@ -59,15 +60,17 @@ def play_over_broker(
     lockstep: Curve,
     directory: Path,
     *,
+    broker: str | None = None,
     hosts: int | None = None,
     watch: Callable[[str, dict[str, Any]], None] = lambda agent, info: None,
     warn: Callable[[str], None] = lambda text: None,
 ) -> Curve:
-    """Play the case of a lockstep run over the embedded broker, as many rounds as it took there.
+    """Play the case of a lockstep run over a broker, as many rounds as it took there.
 
     Args:
         lockstep: the run to repeat.
         directory: exists; keeps the record.
+        broker: URL; None starts the embedded one.
         hosts: processes that carry the agents; None: one per agent.
         watch: called with (agent, progress).
         warn: called with what the user should know.
@@ -78,7 +81,8 @@ def play_over_broker(
     # The last round counts once its successor has been said: one round more, and one to leave in.
     loaded = lockstep.case.scenario(f"stopping.max_rounds={lockstep.played + 2}", "record.every=1")
     run = f"reproduce-{lockstep.case.name}"
-    settings = Settings(hosts, None, directory, watch, warn, protocol=PROTOCOL)
+    address = None if broker is None else parse_url(broker)
+    settings = Settings(hosts, address, directory, watch, warn, protocol=PROTOCOL)
     asyncio.run(run_processes(loaded, loaded.parts(run), run, settings))
     record.merge(directory)
     return curve_of(record.read(directory), lockstep.case, loaded)

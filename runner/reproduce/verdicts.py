@@ -120,7 +120,8 @@ def _cell(
     if WITNESS in values:
         ours += f"; {texts[WITNESS]}"
         if printed.shows(values[WITNESS]):
-            note = f"the thesis' graph is unknown; ours: seeds 0-4; seed {WITNESS} has the printed number"
+            note = f"{len(drawn)} graphs of ours; that of seed {WITNESS} has the printed number; "
+            note += "the thesis' is unknown"
             return Line("Table 1", what, printed.text, ours, "same", note)
     return Line("Table 1", what, printed.text, ours, "differs", "the thesis' graph is unknown")
 

@@ -8,9 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from runner.fate import fate_of
-from runner.simulation.instances import POOL, TOPOLOGIES, WORKLOADS, Instance, instance, workloads
-from runner.simulation.stores import KINDS
-from topologies.faults import Faults, schedule
+from runner.simulation.instances import (
+    FREE,
+    FREE_TOPOLOGIES,
+    POOL,
+    TOPOLOGIES,
+    WORKLOADS,
+    Instance,
+    instance,
+    workloads,
+)
+from runner.simulation.stores import EXACT, KINDS
+from topologies.faults import Amnesia, Faults, schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +35,9 @@ STORE_WEIGHTS = {"memory": 6, "none": 2, "torn": 3, "full": 1, "disk": 1}
 RESEND = 6.0  # the longest pause between two copies: Pacer's CEILING with its jitter
 LINGER = 10.0  # the longest an agent stays for a goodbye
 WAVES = 4  # hello; the words that are missing; an epoch opened because of them; the goodbye
+CALM = 3.0  # how many times as long as a calm one a free run may take, all of it played again
+# Out of so many seeds one is for agents that run freely.
+FREE_ONE_IN = 6
 
 
 @dataclass(frozen=True)
@@ -68,10 +80,13 @@ class Case:
         Args:
             finale_at: when the finale began; None: before it has.
         """
-        slowest = fate_of(self.faults, self.events).slowest
-        rounds = self.instance.reference().rounds
+        reference, free = self.instance.reference(), self.instance.free
+        slowest = fate_of(self.faults, self.events, free=free).slowest
         quiet = self.quiet if finale_at is None else max(self.quiet, finale_at + _end(self.finale))
-        return quiet + WAVES * (RESEND + 2 * slowest) + LINGER + 2 * rounds * slowest
+        playing = 2 * reference.rounds * slowest
+        if free:
+            playing = CALM * reference.seconds * max(self.faults.slow.values(), default=1.0)
+        return quiet + WAVES * (RESEND + 2 * slowest) + LINGER + playing
 
     def describe(self) -> dict[str, Any]:
         """All that was drawn, JSON-able."""
@@ -112,7 +127,8 @@ def draw(seed: int, scenarios: Sequence[LoadedScenario] = ()) -> Case:
         chosen, given = of_scenario(loaded), loaded.spec.faults
     else:
         topology = _weighted(rng, TOPOLOGY_WEIGHTS)
-        chosen = instance(topology, rng.choice(workloads(topology)), rng.randrange(POOL))
+        free = topology in FREE_TOPOLOGIES and random.Random(f"free {seed}").randrange(FREE_ONE_IN) == 0
+        chosen = instance(topology, rng.choice(workloads(topology, free=free)), rng.randrange(POOL), free)
     agents = sorted(chosen.parts)
     edges = [(i, j) for i in agents for j in chosen.parts[i].hears]
     faults = given.model_copy(update={"seed": seed}) if given is not None else _faults(rng, chosen, seed)
@@ -120,15 +136,21 @@ def draw(seed: int, scenarios: Sequence[LoadedScenario] = ()) -> Case:
     store = _weighted(rng, STORE_WEIGHTS)
     if store == "disk" and len(agents) > 10:
         store = "memory"  # thousands of real fsyncs would test the disk and not the driver
+    events = schedule(faults, agents, edges, seed)
+    every, exits = rng.choice((1, 3, 16, 64, 1000)) if store != "disk" else 64, rng.random() < 0.5
+    # When a free run ends cannot be foreseen, so nobody can be spared in time: all stay if one may forget.
+    exits = exits and not (
+        chosen.free and (store not in EXACT or any(isinstance(event, Amnesia) for event in events))
+    )
     return Case(
         seed,
         chosen,
         faults.model_copy(update={"event": (), "storm": None}),
-        schedule(faults, agents, edges, seed),
+        events,
         schedule(finale, agents, edges, seed) if finale is not None else [],
         store,
-        rng.choice((1, 3, 16, 64, 1000)) if store != "disk" else 64,
-        rng.random() < 0.5,
+        every,
+        exits,
         # Copies sent within milliseconds are many: on the ring of 100 they would take most of the time.
         len(agents) <= 31 and rng.random() < 0.25,
     )
@@ -138,7 +160,7 @@ def of_scenario(loaded: LoadedScenario) -> Instance:
     """A scenario as an instance; equal scenarios share one, and so one run in lockstep."""
     if loaded.hash not in _SCENARIOS:
         parts = loaded.parts("sim")
-        workload = WORKLOADS[loaded.spec.mechanism.name]
+        workload = (FREE if loaded.spec.synchrony.mode == "free" else WORKLOADS)[loaded.spec.mechanism.name]
         _SCENARIOS[loaded.hash] = Instance(str(loaded.spec.name), parts, workload.protocol, workload.promises)
     return _SCENARIOS[loaded.hash]
 
@@ -171,7 +193,8 @@ def _faults(rng: random.Random, chosen: Instance, seed: int) -> Faults:
     """A storm about as long as the run, so that it strikes at the start, in the middle and at the end."""
     loss = rng.choice((0.0, 0.0, 0.05, 0.1, 0.3))
     # A round takes about the longest of its deliveries, and with losses a retransmission or two.
-    expected = chosen.reference().rounds * (0.02 + 0.3 * loss)
+    reference = chosen.reference()
+    expected = reference.seconds * (1.0 + loss) if chosen.free else reference.rounds * (0.02 + 0.3 * loss)
     end = round(expected * rng.uniform(0.3, 2.0), 3)
     maybe: Callable[..., Any] = lambda *choices: rng.choice(choices)  # noqa: E731
     agents = sorted(chosen.parts)

@@ -1,7 +1,8 @@
 """What is simulated: small pools of graphs and of workloads on them, each with its run in lockstep.
 
 ``WORKLOADS`` is the registry: a mechanism that is to be simulated adds a function that draws parts for a
-graph. A pool is small so that the reference of an instance is computed once and met by many seeds.
+graph; ``FREE`` holds those that run freely. A pool is small so that the reference of an instance is computed
+once and met by many seeds.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ from node import lockstep
 from node.part import Part
 from node.protocols.allocate import allocate
 from node.protocols.consensus import consensus
+from node.protocols.free_consensus import consensus_freely
+from node.protocols.free_play import allocate_freely
 from node.protocols.network.life import network
-from node.protocols.scalable import scalable
+from node.protocols.scalable import scalable, scalable_freely
 from runner.simulation import networks, promises
+from runner.world import World
 from topologies.generators import agent_ids
 
 if TYPE_CHECKING:
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
 RUN = "sim"
 # Instances of one workload on one topology.
 POOL = 6
+# Virtual seconds after which a free run is given up in which nothing goes wrong.
+CALM_LIMIT = 1000.0
 
 Rules = dict[str, Any]
 Utility = dict[str, Any]
@@ -49,24 +55,28 @@ class Workload:
         draw: makes rules and utilities for a graph.
         promises: (parts, results, says) -> broken promises, in words.
         directed: whether it can be drawn for directed graphs.
+        tick: seconds between two ticks of an agent that runs freely; None: it keeps rounds.
     """
 
     protocol: Callable[..., Any]
     draw: Draw
     promises: promises.Check
     directed: bool = True
+    tick: float | None = None
 
 
 @dataclass(frozen=True)
 class Reference:
-    """How the instance ends in lockstep.
+    """How the instance ends in lockstep; if agents run freely, how it ends when nothing goes wrong.
 
     Attributes:
         results: agent -> its result; empty if the run failed.
-        rounds: until then.
-        words: agent -> a hash of what it says, round by round; comparable within this process.
+        rounds: until then; in free mode the ticks of the agent that had most.
+        words: agent -> a hash of what it says, round by round; comparable within this process. Empty in free
+            mode, where it depends on timing.
         broken: promises that not even this run keeps.
         diameter: of the graph.
+        seconds: free mode: virtual time until then.
     """
 
     results: Mapping[AgentId, Any]
@@ -74,6 +84,7 @@ class Reference:
     words: Mapping[AgentId, list[int]]
     broken: list[str]
     diameter: int
+    seconds: float = 0.0
 
 
 @dataclass
@@ -93,28 +104,49 @@ class Instance:
     promises: promises.Check
     _reference: Reference | None = field(default=None, repr=False)
 
+    @property
+    def free(self) -> bool:
+        """Whether its agents run freely."""
+        return any(part.free for part in self.parts.values())
+
     def reference(self) -> Reference:
-        """The run in lockstep, computed once."""
+        """The run in lockstep, or a calm one in free mode; computed once."""
         if self._reference is None:
-            words: dict[AgentId, list[int]] = {i: [] for i in self.parts}
-            records: list[dict[AgentId, Mapping[str, float]]] = []
-
-            def observe(round_: int, says: Mapping[AgentId, Say]) -> None:
-                for i, say in says.items():
-                    words[i].append(hash_of(say))
-                records.append({i: say.record for i, say in says.items() if say.record is not None})
-
-            protocols = {i: self.protocol(part, None) for i, part in self.parts.items()}
-            hears = {i: part.hears for i, part in self.parts.items()}
-            try:
-                end = lockstep.run(protocols, hears, observe)
-                broken = list(self.promises(self.parts, end.results, records))
-                results, rounds = end.results, end.rounds
-            except Exception as error:  # of a protocol that is wrong without any network: a finding
-                results, rounds = {}, len(records)
-                broken = [f"{type(error).__name__}: {error}"]
-            self._reference = Reference(results, rounds, words, broken, promises.diameter(self.parts))
+            self._reference = self._when_calm() if self.free else self._in_lockstep()
         return self._reference
+
+    def _in_lockstep(self) -> Reference:
+        words: dict[AgentId, list[int]] = {i: [] for i in self.parts}
+        records: list[dict[AgentId, Mapping[str, float]]] = []
+
+        def observe(round_: int, says: Mapping[AgentId, Say]) -> None:
+            for i, say in says.items():
+                words[i].append(hash_of(say))
+            records.append({i: say.record for i, say in says.items() if say.record is not None})
+
+        protocols = {i: self.protocol(part, None) for i, part in self.parts.items()}
+        hears = {i: part.hears for i, part in self.parts.items()}
+        try:
+            end = lockstep.run(protocols, hears, observe)
+            broken = list(self.promises(self.parts, end.results, records))
+            results, rounds = end.results, end.rounds
+        except Exception as error:  # of a protocol that is wrong without any network: a finding
+            results, rounds = {}, len(records)
+            broken = [f"{type(error).__name__}: {error}"]
+        return Reference(results, rounds, words, broken, promises.diameter(self.parts))
+
+    def _when_calm(self) -> Reference:
+        world = World(self.parts, self.protocol, seed=0)
+        world.start()
+        results: dict[AgentId, Any] = {}
+        try:
+            world.run(CALM_LIMIT)
+            results = {i: agent.result for i, agent in world.agents.items()}
+            broken = list(self.promises(self.parts, results, []))
+        except Exception as error:
+            broken = [f"{type(error).__name__}: {error}"]
+        ticks = max(agent.round + 1 for agent in world.agents.values())
+        return Reference(results, ticks, {}, broken, promises.diameter(self.parts), world.network.now)
 
 
 def hash_of(say: Say) -> int:
@@ -295,19 +327,55 @@ WORKLOADS: dict[str, Workload] = {
 }
 
 
+def _freely(draw: Draw) -> Draw:
+    """The same, as free mode plays it: Cournot's responses only, and to the end."""
+
+    def drawn(graph: nx.DiGraph, rng: random.Random) -> tuple[Rules, dict[str, Utility]]:
+        rules, utilities = draw(graph, rng)
+        rules["stopping"].pop("max_rounds", None)
+        return {**rules, "learning": "cournot"}, utilities
+
+    return drawn
+
+
+def _free_consensus(graph: nx.DiGraph, rng: random.Random) -> tuple[Rules, dict[str, Utility]]:
+    stopping = {
+        "rule": rng.choice(("windows", "counters")),
+        "tolerance": rng.choice((1e-3, 1e-6)) if len(graph) <= 10 else 1e-2,
+    }
+    rules = {
+        "mechanism": "consensus",
+        "primitive": rng.choice(("ratio", "flow", "set")),
+        "stopping": stopping,
+    }
+    return rules, {i: {"family": "value", "value": [rng.uniform(-1.0, 1.0)]} for i in sorted(graph)}
+
+
+FREE: dict[str, Workload] = {
+    "private-goods": Workload(allocate_freely, _freely(_private_goods), promises.free_allocation, tick=0.05),
+    "public-goods": Workload(allocate_freely, _freely(_public_goods), promises.free_allocation, tick=0.05),
+    "summary": Workload(scalable_freely, _freely(_summary), promises.free_summary, directed=False, tick=0.05),
+    "consensus": Workload(
+        consensus_freely, _free_consensus, promises.free_consensus, directed=False, tick=0.02
+    ),
+}
+# A ring of a hundred takes thousands of ticks: half a minute for each of these.
+FREE_TOPOLOGIES = ("tree-31", "er-31", "small", "small-directed")
+
 DIRECTED = ("small-directed",)
 
 
-def workloads(topology: str) -> list[str]:
+def workloads(topology: str, *, free: bool = False) -> list[str]:
     """The workloads that can be drawn for a topology, by name."""
-    return [name for name, one in sorted(WORKLOADS.items()) if one.directed or topology not in DIRECTED]
+    known = FREE if free else WORKLOADS
+    return [name for name, one in sorted(known.items()) if one.directed or topology not in DIRECTED]
 
 
 @lru_cache(maxsize=512)
-def instance(topology: str, workload: str, number: int) -> Instance:
+def instance(topology: str, workload: str, number: int, free: bool = False) -> Instance:
     """One of the pool; the same for the same arguments."""
-    rng = random.Random(f"instance {topology} {workload} {number}")
-    graph, chosen = TOPOLOGIES[topology](rng), WORKLOADS[workload]
+    rng = random.Random(f"instance {topology} {workload} {number}{' free' if free else ''}")
+    graph, chosen = TOPOLOGIES[topology](rng), (FREE if free else WORKLOADS)[workload]
     rules, utilities = chosen.draw(graph, rng)
     parts = {
         i: Part(
@@ -318,8 +386,9 @@ def instance(topology: str, workload: str, number: int) -> Instance:
             utility=utilities[i],
             contract=rules,
             record_every=0,
+            tick=chosen.tick,
         )
         for i in sorted(graph)
     }
-    what = rules.get("primitive", workload)
+    what = f"{'free-' if free else ''}{rules.get('primitive', workload)}"
     return Instance(f"{topology}/{what}/{number}", parts, chosen.protocol, chosen.promises)

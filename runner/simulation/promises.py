@@ -38,11 +38,14 @@ def allocation(
         yield from _nobody_early(first.play_rounds, first.diameter, records, share_of(rules))
 
 
-def _accurate(parts: Mapping[AgentId, Part], results: Mapping[AgentId, Any]) -> Iterator[str]:
+def _accurate(
+    parts: Mapping[AgentId, Part], results: Mapping[AgentId, Any], *, free: bool = False
+) -> Iterator[str]:
     rules = next(iter(parts.values())).contract
     stopping = rules["stopping"]
     first = next(iter(results.values()))
-    for fact in ("agents", "diameter", "parameters", "bound", "norm", "guaranteed", "play_rounds"):
+    stop = "stopped" if free else "play_rounds"
+    for fact in ("agents", "diameter", "parameters", "bound", "norm", "guaranteed", stop):
         if any(getattr(result, fact) != getattr(first, fact) for result in results.values()):
             yield f"the agents disagree on {fact}"
     satisfied = all(result.satisfied for result in results.values())
@@ -55,6 +58,16 @@ def _accurate(parts: Mapping[AgentId, Part], results: Mapping[AgentId, Any]) -> 
         if off > stopping["tolerance"] * scale:
             yield f"satisfied, but {off / scale:.3g} off the optimum; promised {stopping['tolerance']:g}"
     yield from settles([result.tax for result in results.values()])
+
+
+def free_allocation(
+    parts: Mapping[AgentId, Part], results: Mapping[AgentId, Any], records: Records
+) -> Iterator[str]:
+    """The same in free mode, where every agent has ticks of its own and all stop in one round of the side."""
+    first = next(iter(results.values()))
+    if (first.agents, first.diameter) != (len(parts), diameter(parts)):
+        yield f"N = {first.agents} and D = {first.diameter}, expected {len(parts)} and {diameter(parts)}"
+    yield from _accurate(parts, results, free=True)
 
 
 def share_of(rules: Mapping[str, Any]) -> float:
@@ -73,6 +86,16 @@ def summary(parts: Mapping[AgentId, Part], results: Mapping[AgentId, Any], recor
         yield f"N = {first.agents}, expected {len(parts)}"
     if first.play_rounds != rules["stopping"].get("max_rounds"):
         yield from _nobody_early(first.play_rounds, depth, records, share_of(rules))
+
+
+def free_summary(
+    parts: Mapping[AgentId, Part], results: Mapping[AgentId, Any], records: Records
+) -> Iterator[str]:
+    """The same in free mode."""
+    first, depth = next(iter(results.values())), tree_depth(parts)
+    if first.agents != len(parts) or not depth <= first.diameter <= 2 * depth:
+        yield f"N = {first.agents} and D = {first.diameter}, expected {len(parts)} on a tree of depth {depth}"
+    yield from _accurate(parts, results, free=True)
 
 
 def tree_depth(parts: Mapping[AgentId, Part]) -> int:
@@ -133,7 +156,27 @@ def consensus(
         if wrong:
             yield f"{primitive}: {wrong[0]} has {found[wrong[0]]}, expected {exact} at all"
         return
-    values, stopping = columns[0], rules["stopping"]
+    yield from averages(parts, results)
+
+
+def free_consensus(
+    parts: Mapping[AgentId, Part], results: Mapping[AgentId, Any], records: Records
+) -> Iterator[str]:
+    """The same in free mode."""
+    yield from consensus(parts, results, records)
+    first = next(iter(results.values()))
+    if (first.agents, first.diameter) != (len(parts), diameter(parts)):
+        yield f"N = {first.agents} and D = {first.diameter}, expected {len(parts)} and {diameter(parts)}"
+    if len({result.stopped for result in results.values()}) != 1:
+        yield f"the agents stopped in rounds {sorted({r.stopped for r in results.values()})} of their rule"
+
+
+def averages(parts: Mapping[AgentId, Part], results: Mapping[AgentId, Any]) -> Iterator[str]:
+    """Whoever is satisfied has a mean within the tolerance."""
+    rules = next(iter(parts.values())).contract
+    primitive, stopping = rules["primitive"], rules["stopping"]
+    values = [parts[i].utility["value"][0] for i in parts]
+    found = {i: results[i].value for i in parts}
     if len({results[i].satisfied for i in parts}) != 1:
         yield f"{primitive}: some agents stopped satisfied and others did not"
     if not all(results[i].satisfied for i in parts):

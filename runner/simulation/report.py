@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from runner.errors import UserError
 from runner.simulate import Tally, Verdict, sweep
-from runner.simulation.instances import WORKLOADS
+from runner.simulation.instances import FREE, WORKLOADS
 from topologies import ScenarioError, load_scenario
 
 if TYPE_CHECKING:
@@ -110,11 +110,11 @@ def _load(source: str, overrides: Sequence[str]) -> LoadedScenario:
     except ScenarioError as error:
         raise UserError(str(error)) from None
     spec = loaded.spec
-    if spec.mechanism.name not in WORKLOADS:
-        known = ", ".join(WORKLOADS)
-        raise UserError(f"{source}: mechanism.name: got {spec.mechanism.name}; simulated are {known}")
-    if spec.synchrony.mode != "rounds":
-        raise UserError(f"{source}: synchrony.mode: got {spec.synchrony.mode}; only rounds are simulated")
+    known = FREE if spec.synchrony.mode == "free" else WORKLOADS
+    if spec.mechanism.name not in known:
+        raise UserError(
+            f"{source}: mechanism.name: got {spec.mechanism.name}; simulated are {', '.join(known)}"
+        )
     if spec.faults is not None and spec.faults.until is None and spec.faults.lasting:
         raise UserError(f"{source}: faults.until: missing; expected a time, for liveness is judged from it")
     return loaded

@@ -1,7 +1,12 @@
-"""Watches a world: hashes its trace, and checks after every step what must hold then."""
+"""Watches a world: hashes its trace, and checks after every step what must hold then.
+
+``RoundsWatch`` holds every word against the run in lockstep; ``runner.simulation.free`` does what can be done
+where words depend on timing.
+"""
 
 from __future__ import annotations
 
+import abc
 import hashlib
 import struct
 from typing import TYPE_CHECKING, Any
@@ -19,8 +24,6 @@ if TYPE_CHECKING:
     from runner.world import World
 
 _TIME = struct.Struct("<d")
-# What an honest network under faults makes agents drop. Anything else is a mistake of ours.
-EXPECTED_DROPS = {"duplicate", "stale-epoch", "stale-incarnation", "ahead"}
 # Enough to see what is wrong; a broken run would go on for ever.
 ENOUGH = 5
 
@@ -31,7 +34,7 @@ class Violated(Exception):
     """A run has broken so many invariants that there is no point in going on."""
 
 
-class Watch:
+class Watch(abc.ABC):
     """One run under observation.
 
     Args:
@@ -44,18 +47,18 @@ class Watch:
         finished_at: when the first agent had its result; None before.
     """
 
+    # What an honest network under faults makes agents drop. Anything else is a mistake of ours.
+    expected_drops: frozenset[str]
+
     def __init__(self, case: Case, trace: Callable[[str], None] | None = None) -> None:
         self.violations: list[str] = []
         self.steps = 0
         self.finished_at: float | None = None
-        self._reference: Reference = case.instance.reference()
-        self._exact = case.store not in ("torn", "full")
         self._forgetful = case.store == "none"
         self._hash = hashlib.sha256()
         self._trace = trace
         self._world: World | None = None
         self._at: dict[AgentId, Position] = {}
-        self._peers = {i: sorted({*p.hears, *p.heard_by}) for i, p in case.instance.parts.items()}
 
     def attach(self, world: World) -> None:
         """The world to be watched."""
@@ -85,7 +88,12 @@ class Watch:
         self._hash.update(line.encode())
         if self._trace is not None:
             self._trace(line)
-        self._check(agent, before, f"{now:.3f} s, agent {agent.id}, epoch {at[2]}, round {at[3]}")
+        where = f"{now:.3f} s, agent {agent.id}, epoch {at[2]}, round {at[3]}"
+        self._check(agent, before, where)
+        if agent.state in (LINGERING, GONE) and agent.conversation.finished:
+            self._result(agent, where)
+            if self.finished_at is None:
+                self.finished_at = now
 
     def happened(self, now: float, what: str) -> None:
         """See ``runner.life.Watcher``."""
@@ -104,6 +112,35 @@ class Watch:
         if len(self.violations) >= ENOUGH:
             raise Violated
 
+    @abc.abstractmethod
+    def _check(self, agent: Agent, before: Position | None, where: str) -> None:
+        """After every change of an agent's state, life, epoch or round."""
+
+    @abc.abstractmethod
+    def _result(self, agent: Agent, where: str) -> None:
+        """An agent has its result."""
+
+    def at_the_end(self, world: World) -> None:
+        """What must hold when every agent has left."""
+        epochs = {agent.epoch for agent in world.agents.values()}
+        if len(epochs) != 1:
+            self.violate(f"the agents stopped in epochs {sorted(epochs)}")
+        for name, agent in world.agents.items():
+            if odd := set(agent.rejected) - self.expected_drops:
+                self.violate(f"agent {name} dropped messages as {', '.join(sorted(odd))}")
+
+
+class RoundsWatch(Watch):
+    """Holds every word of every agent against the run in lockstep. See ``Watch``."""
+
+    expected_drops = frozenset({"duplicate", "stale-epoch", "stale-incarnation", "ahead"})
+
+    def __init__(self, case: Case, trace: Callable[[str], None] | None = None) -> None:
+        super().__init__(case, trace)
+        self._reference: Reference = case.instance.reference()
+        self._exact = case.store not in ("torn", "full")
+        self._peers = {i: sorted({*p.hears, *p.heard_by}) for i, p in case.instance.parts.items()}
+
     def _check(self, agent: Agent, before: Position | None, where: str) -> None:
         words, conversation = self._reference.words[agent.id], agent.conversation
         if agent.round >= len(words):
@@ -119,11 +156,6 @@ class Watch:
                 agent.round,
             ):
                 self.violate(f"{where}: was in epoch {before[2]}, round {before[3]} before")
-        if agent.state in (LINGERING, GONE) and conversation.finished:
-            self._result(agent, where)
-            if self.finished_at is None:
-                assert self._world is not None
-                self.finished_at = self._world.network.now
         if agent.state is not JOINING:
             self._near(agent, where)
 
@@ -146,16 +178,11 @@ class Watch:
             self.violate(f"{where}: its result is {agent.result}, in lockstep {expected}")
 
     def at_the_end(self, world: World) -> None:
-        """What must hold when every agent has left."""
+        """See ``Watch``."""
+        super().at_the_end(world)
         rounds = {agent.round for agent in world.agents.values()}
         if len(rounds) != 1:
             self.violate(f"the agents stopped in rounds {sorted(rounds)}")
-        epochs = {agent.epoch for agent in world.agents.values()}
-        if len(epochs) != 1:
-            self.violate(f"the agents stopped in epochs {sorted(epochs)}")
-        for name, agent in world.agents.items():
-            if odd := set(agent.rejected) - EXPECTED_DROPS:
-                self.violate(f"agent {name} dropped messages as {', '.join(sorted(odd))}")
 
 
 def same_bits(value: Any) -> str:

@@ -112,6 +112,21 @@ async def test_all_agents_killed_at_once_come_back_to_the_same_answer(spy: Spy, 
     assert sum("killed by signal 9" in text for text in warnings) == 12
 
 
+async def test_a_free_run_bears_crashes_loss_and_a_slow_agent_and_keeps_its_promise(spy: Spy):
+    kills = (
+        {"kind": "crash", "at": 0.8, "agents": ["a00"], "down": 0.2},
+        {"kind": "amnesia", "at": 1.2, "agents": ["a05"], "down": 0.1},
+        {"kind": "crash", "at": 2.0, "agents": ["a03"], "down": 0.2},
+    )
+    async with Live(
+        "star-9", *PLAIN, *BACK, "synchrony.mode=free", "faults.loss=0.2", "faults.slow.a07=3", events(*kills)
+    ) as live:
+        result = await live.result()
+    assert result.kept_promise
+    assert result.synchrony == "free"
+    assert sum("killed by signal 9" in text for text in live.warnings) == 3
+
+
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [

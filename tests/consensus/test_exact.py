@@ -19,7 +19,7 @@ from node.consensus.extremum import minimum
 from node.consensus.flooding import exact_sum, set_flooding
 from node.consensus.tree import exactly, tree_sum
 from node.protocol import Heard, together
-from tests.network import Net, both_ways, in_lockstep, parts_of
+from runner.testing import Network, parts_of
 from tests.node.instances import hears, random_graph, step
 
 LAWS = settings(deadline=None, max_examples=30, derandomize=True)
@@ -38,7 +38,7 @@ def lossy(rng, src, dst, topic, now):
 def small_graph(seed):
     graph = nx.gnp_random_graph(9, 0.3, seed=seed)
     nx.add_path(graph, range(9))
-    return both_ways([(f"n{a}", f"n{b}") for a, b in graph.edges])
+    return [(f"n{a}", f"n{b}") for a, b in graph.edges]
 
 
 @LAWS
@@ -99,16 +99,16 @@ def test_exact_primitives_are_bit_identical_to_lockstep_under_loss(seed):
     rng = random.Random(seed)
     x = {i: (rng.uniform(-1, 1), 10.0 ** rng.randint(-20, 20)) for i in parts}
 
-    def protocol(part):
+    def protocol(part, resume=None):
         low = yield from minimum(x[part.agent], 8)
         summed = yield from tree_sum(part.agent, x[part.agent])
         everything = yield from set_flooding(part.agent, x[part.agent], part.hears, 8)
         return low, summed, exact_sum(everything), tuple(everything)
 
-    expected = in_lockstep(parts, protocol)
-    net = Net(parts, protocol, seed, lossy)
-    assert net.run() == expected.results
-    assert {agent.round + 1 for agent in net.agents.values()} == {expected.rounds}
+    net = Network(parts, protocol, seed, fate=lossy)
+    net.run()
+    net.assert_equals_lockstep()
+    expected = net.lockstep()
     assert len({repr((r[0], r[1].total, r[2], r[3])) for r in expected.results.values()}) == 1
     assert expected.results["n0"][1].total == expected.results["n0"][2] == exact_sum(x)
 

@@ -27,8 +27,8 @@ from node.part import Part
 from node.protocol import Heard, together
 from node.protocols.consensus import EXACT, FREE, consensus
 from node.protocols.free_consensus import consensus_freely
+from runner.testing import Network
 from tests.consensus.test_exact import lossy
-from tests.network import Net
 from tests.node.instances import hears, random_graph
 from topologies import ScenarioError, load_scenario
 
@@ -115,7 +115,7 @@ def test_a_run_over_a_network_with_loss_equals_lockstep_bit_for_bit(primitive, s
         rules["stopping"] = {"max_rounds": 20}
     parts = {i: part(i, rules) for i in GRAPH}
     expected = lockstep.run({i: consensus(p) for i, p in parts.items()}, HEARS)
-    net = Net(parts, consensus, seed, lossy)
+    net = Network(parts, lambda part, resume: consensus(part), seed, fate=lossy)
     assert net.run() == expected.results
     truth = ConsensusEnvironment({i: (x,) for i, x in X.items()})
     for result in expected.results.values():
@@ -171,7 +171,8 @@ def test_a_free_run_goes_on_from_any_snapshot(primitive):
 @pytest.mark.parametrize("primitive", FREE)
 def test_a_free_run_over_a_network_with_loss_ends_with_the_right_result(primitive, seed):
     rules = {"primitive": primitive, "stopping": {"tolerance": 1e-6}}
-    net = Net({i: part(i, rules, tick=0.05) for i in GRAPH}, consensus_freely, seed, lossy)
+    parts = {i: part(i, rules, tick=0.05) for i in GRAPH}
+    net = Network(parts, consensus_freely, seed, durable=False, fate=lossy)
     results = net.run()
     truth = ConsensusEnvironment({i: (x,) for i, x in X.items()})
     for result in results.values():

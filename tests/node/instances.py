@@ -30,6 +30,11 @@ def named(graph: nx.Graph) -> nx.DiGraph:
     return result
 
 
+def both_ways(edges: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The undirected graph with these edges, as a list of directed ones."""
+    return [*edges, *((b, a) for a, b in edges)]
+
+
 def tree(n: int) -> nx.DiGraph:
     """The full binary tree, filled up from the left."""
     return named(nx.full_rary_tree(2, n))

@@ -21,11 +21,18 @@ from node.free import JITTER
 from node.protocol import Say, together
 from node.status import Status
 from node.store import MemoryStore, Saved
-from tests.network import Net, both_ways, parts_of
+from runner import testing
+from runner.testing import Network
 
-PATH = both_ways([("a", "b"), ("b", "c")])
-RING = both_ways([("a", "b"), ("b", "c"), ("c", "d"), ("d", "a")])
+PATH = [("a", "b"), ("b", "c")]
+RING = [("a", "b"), ("b", "c"), ("c", "d"), ("d", "a")]
 TICK = 0.05
+
+
+def parts_of(edges, tick=None):
+    """Everybody's part; with a tick agents run freely."""
+    how = {} if tick is None else {"synchrony": "free", "tick": tick}
+    return testing.parts_of(edges, **how)
 
 
 def listen(part, resume=None, ticks=10**9):
@@ -299,49 +306,11 @@ def pulse(agent):
 def test_averages_end_right_and_in_one_round_of_their_rule_under_loss_delay_and_uneven_ticks(seed, rule):
     parts = parts_of(RING, tick=TICK)
     parts["c"] = replace(parts["c"], tick=10 * TICK)
-    net = Net({}, None, seed, lossy(0.3, 10 * TICK))
-    for name, part in parts.items():
-        net.add(name, part, partial(average, part, rule=rule))
+    net = Network(parts, partial(average, rule=rule), seed, durable=False, fate=lossy(0.3, 10 * TICK))
     results = net.run(limit=3000.0)
     assert all(abs(r.estimate - 1.5) <= 1e-6 for r in results.values())
     assert len({pulse(agent) for agent in net.agents.values()}) == 1
     assert set(net.rejected) <= {"duplicate", "overtaken"}
-
-
-class Restarting(Net):
-    """Agents that are killed and come back, with their stores or without."""
-
-    def __init__(self, parts, protocol, seed, fate, stores):
-        super().__init__({}, None, seed, fate)
-        self.parts, self.protocol, self.stores = parts, protocol, stores
-        self.lives = Counter()
-        for name in parts:
-            self.begin(name)
-
-    def begin(self, name):
-        self.add(
-            name,
-            self.parts[name],
-            partial(self.protocol, self.parts[name]),
-            incarnation=self.lives[name],
-            store=self.stores[name],
-            snapshot_every=5,
-        )
-
-    def kill(self, name, down, *, forget):
-        if name in self.agents and self.agents[name].state != GONE:
-            self.crash(name)
-            self.lives[name] += 1
-            if forget:
-                self.stores[name] = MemoryStore()
-            self.network.call_later(down, lambda: self.begin(name))
-
-    def run(self, limit=3000.0):
-        def done():
-            return len(self.agents) == len(self.parts) and all(a.state == GONE for a in self.agents.values())
-
-        self.network.run(done, limit)
-        return {name: agent.result for name, agent in self.agents.items()}
 
 
 class Torn(MemoryStore):
@@ -357,15 +326,20 @@ class Torn(MemoryStore):
 @pytest.mark.parametrize("rule", ["windows", "counters"])
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_agents_come_back_and_the_answer_is_as_right(seed, rule, kind):
-    parts = parts_of(RING, tick=TICK)
-    stores = {name: Torn() if kind == "torn" else MemoryStore() for name in parts}
-    net = Restarting(parts, partial(average, rule=rule), seed, lossy(0.2, 3 * TICK), stores)
+    net = Network(
+        parts_of(RING, tick=TICK),
+        partial(average, rule=rule),
+        seed,
+        fate=lossy(0.2, 3 * TICK),
+        store=lambda name: Torn() if kind == "torn" else MemoryStore(),
+        snapshot_every=5,
+    )
     rng = random.Random(seed)
     for _ in range(5):
         at, name = rng.uniform(0.0, 6.0), rng.choice("abcd")
         kill = partial(net.kill, name, rng.uniform(0.01, 1.0), forget=kind == "forgotten")
-        net.network.call_later(at, kill)
-    results = net.run()
+        net.call_later(at, kill)
+    results = net.run(limit=3000.0)
     assert all(abs(r.estimate - 1.5) <= 1e-6 for r in results.values())
     assert len({(agent.epoch, pulse(agent)) for agent in net.agents.values()}) == 1
     if kind == "exact":
@@ -374,10 +348,8 @@ def test_killed_agents_come_back_and_the_answer_is_as_right(seed, rule, kind):
 
 def test_a_clean_network_costs_a_message_a_tick_and_no_copies_before_the_end():
     parts = parts_of(RING, tick=TICK)
-    net = Net({}, None, fate=uniform_delay(0.001, 0.002))
-    for name, part in parts.items():
-        net.add(name, part, partial(listen, part, ticks=20))
-    net.network.run(lambda: all(a.conversation.finished for a in net.agents.values()), 100.0)
+    net = Network(parts, partial(listen, ticks=20), durable=False, fate=uniform_delay(0.001, 0.002))
+    net.run_until(lambda: all(a.conversation.finished for a in net.agents.values()), 100.0)
     assert [agent.sent for agent in net.agents.values()] == [20] * 4
 
 

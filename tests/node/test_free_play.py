@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from functools import partial
 
 import networkx as nx
 import numpy as np
@@ -19,7 +18,7 @@ from node.protocol import Heard, Say, together
 from node.protocols.allocate import Game
 from node.protocols.free_play import allocate_freely, free_play
 from node.protocols.play import Diverged, Played, Rest
-from tests.network import Net
+from runner.testing import Network
 from tests.node.instances import erdos_renyi, hears, named, one_way_ring, parts, random_graph, thesis, tree
 
 THRESHOLD = 1e-2
@@ -194,10 +193,8 @@ def test_the_allocation_is_as_exact_as_promised_and_all_stop_in_one_round_of_the
     utilities = thesis(graph, seed)
     given = parts(graph, utilities, rules(len(graph)))
     slow = sorted(graph)[seed]
-    net = Net({}, None, seed, lossy(0.3, 20 * TICK))
-    for i, part in given.items():
-        part = replace(part, tick=10 * TICK if i == slow else TICK)
-        net.add(i, part, partial(allocate_freely, part))
+    ticking = {i: replace(part, tick=10 * TICK if i == slow else TICK) for i, part in given.items()}
+    net = Network(ticking, allocate_freely, seed, durable=False, fate=lossy(0.3, 20 * TICK))
     results = net.run()
     x, _ = utilities.optimum([float(len(graph))])
     off = max(abs(results[i].allocation[0] - x[k, 0]) for k, i in enumerate(sorted(graph)))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
+import math
 
 import numpy as np
 
 from node.liveness import GRACE, HEARTBEAT, PATIENCE, Liveness
-from node.store import MemoryStore
-from tests.network import Net, both_ways, parts_of
 
 SILENCE = PATIENCE * HEARTBEAT
+PATH = [("a", "b"), ("b", "c"), ("c", "d")]
 
 
 def look_until(liveness, start, end):
@@ -52,31 +51,22 @@ def slow(part, resume=None):
         yield Say(None, kind="slow")
 
 
-def test_neighbours_name_a_killed_agent_at_once_and_a_frozen_one_within_three_seconds():
-    parts = parts_of(both_ways([("a", "b"), ("b", "c"), ("c", "d")]))
-    net = Net({}, slow)
-    for name, part in parts.items():
-        net.add(name, part, partial(slow, part), store=MemoryStore())
-    net.network.run(lambda: net.agents["b"].round > 10, 100.0)
-    net.crash("a")
-    killed = net.network.now
-    net.network.run(lambda: "a" in net.agents["b"].suspects(), killed + 3.0)
-    net.clients["d"].connected = False  # frozen: no will, no word
-    frozen = net.network.now
-    net.network.run(lambda: "d" in net.agents["c"].suspects(), frozen + 3.0)
+def test_neighbours_name_a_killed_agent_at_once_and_a_frozen_one_within_three_seconds(virtual_network):
+    net = virtual_network(PATH, slow)
+    net.run_until(lambda: net.agents["b"].round > 10)
+    net.kill("a", math.inf)
+    net.run_until(lambda: "a" in net.agents["b"].suspects(), 0.1)
+    net.pause("d", math.inf)  # no will, no word
+    net.run_until(lambda: "d" in net.agents["c"].suspects(), 3.0)
     assert set(net.agents["b"].suspects()) == {"a"}  # c is stalled, too, but says that it is there
     assert set(net.agents["c"].suspects()) == {"d"}
 
 
-def test_nobody_is_suspected_while_all_are_waiting():
-    parts = parts_of(both_ways([("a", "b"), ("b", "c"), ("c", "d")]))
-    net = Net({}, slow)
-    for name, part in parts.items():
-        net.add(name, part, partial(slow, part), store=MemoryStore())
-    net.network.run(lambda: net.agents["b"].round > 10, 100.0)
-    net.crash("a")
-    until = net.network.now + 30.0
-    net.network.run(lambda: net.network.now > until, until + 1.0)
+def test_nobody_is_suspected_while_all_are_waiting(virtual_network):
+    net = virtual_network(PATH, slow)
+    net.run_until(lambda: net.agents["b"].round > 10)
+    net.kill("a", math.inf)
+    net.advance(30.0)
     assert {name: agent.suspects() for name, agent in net.agents.items()} == {
         "b": {"a": "down"},
         "c": {},
@@ -85,9 +75,8 @@ def test_nobody_is_suspected_while_all_are_waiting():
 
 
 def test_a_healed_partition_is_over_within_two_heartbeats_however_long_it_lasted(virtual_network):
-    edges = [("a", "b"), ("b", "c"), ("c", "d")]
     halves = {"kind": "partition", "at": 1.0, "lasts": 60.0, "groups": [["a", "b"]]}
-    net = virtual_network(edges, lambda part, resume=None: slow(part), faults={"event": [halves]})
+    net = virtual_network(PATH, slow, faults={"event": [halves]})
     net.advance(60.9)
     before = {name: agent.round for name, agent in net.agents.items()}
     assert net.agents["b"].suspects() == {"c": "down"}

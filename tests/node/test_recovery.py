@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from dataclasses import replace
@@ -13,13 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.virtual import Stalled
-from node.agent import GONE
 from node.consensus.counters import counters
 from node.protocol import Say, together
 from node.store import DiskStore, MemoryStore, Saved, StoreMismatch
-from tests.network import Net, both_ways, in_lockstep, make_fresh, parts_of
+from runner.testing import Network, parts_of
 
-PATH = both_ways([("a", "b"), ("b", "c"), ("c", "d")])
+PATH = [("a", "b"), ("b", "c"), ("c", "d")]
 CYCLE = [("a", "b"), ("b", "c"), ("c", "d"), ("d", "a"), ("a", "c")]
 ROUNDS = 40
 
@@ -72,57 +72,17 @@ def lossy(loss):
     return fate
 
 
-class Crashing(Net):
-    """A net whose agents can be killed and come back, with or without their memory."""
-
-    def __init__(self, parts, protocol, seed=0, fate=None, snapshot_every=7):
-        super().__init__({}, mix, seed, fate)
-        self.parts, self.protocol, self.every = parts, protocol, snapshot_every
-        self.stores = {name: MemoryStore() for name in parts}
-        self.lives = dict.fromkeys(parts, 0)
-        for name in parts:
-            self.start(name)
-
-    def start(self, name):
-        self.add(
-            name,
-            self.parts[name],
-            partial(self.protocol, self.parts[name]),
-            incarnation=self.lives[name],
-            store=self.stores[name],
-            snapshot_every=self.every,
-        )
-
-    def kill(self, name, down_for=0.2, *, forget=False):
-        """Kill now; come back later."""
-        if name not in self.agents or self.agents[name].state == GONE:
-            return
-        self.crash(name)
-        self.lives[name] += 1
-        if forget:
-            self.stores[name] = MemoryStore()
-        self.network.call_later(down_for, lambda: self.start(name))
-
-    def run(self, limit=10_000.0):
-        def done():
-            return len(self.agents) == len(self.parts) and all(a.state == GONE for a in self.agents.values())
-
-        self.network.run(done, limit)
-        return {name: self.agents[name].result for name in self.parts}
-
-
 @pytest.mark.parametrize("protocol", [mix, whisper, stopping, nested])
 @pytest.mark.parametrize("edges", [PATH, CYCLE], ids=["path", "directed"])
-def test_a_killed_agent_comes_back_and_nothing_changes(edges, protocol):
-    parts = parts_of(edges)
-    expected = in_lockstep(parts, protocol)
+def test_a_killed_agent_comes_back_and_nothing_changes(virtual_network, edges, protocol):
     for seed in range(6):
-        net = Crashing(parts, protocol, seed)
+        net = virtual_network(edges, protocol, seed, directed=edges is CYCLE, snapshot_every=7)
         rng = random.Random(seed)
         for _ in range(5):
-            at, victim = rng.uniform(0.0, 0.8), rng.choice(sorted(parts))
-            net.network.call_later(at, partial(net.kill, victim, rng.uniform(0.01, 0.5)))
-        assert net.run() == expected.results
+            at, victim = rng.uniform(0.0, 0.8), rng.choice(sorted(net.parts))
+            net.call_later(at, partial(net.kill, victim, rng.uniform(0.01, 0.5)))
+        net.run()
+        net.assert_equals_lockstep()
         assert {a.epoch for a in net.agents.values()} == {0}
 
 
@@ -136,11 +96,11 @@ def test_a_killed_agent_comes_back_and_nothing_changes(edges, protocol):
 )
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_kills_at_any_instant_under_loss_change_nothing(seed, loss, kills, every):
-    parts = parts_of(PATH)
-    net = Crashing(parts, mix, seed, lossy(loss), every)
+    net = Network(parts_of(PATH), mix, seed, fate=lossy(loss), snapshot_every=every)
     for at, victim, down_for in kills:
-        net.network.call_later(at, partial(net.kill, victim, down_for))
-    assert net.run(limit=2e3) == in_lockstep(parts, mix).results
+        net.call_later(at, partial(net.kill, victim, down_for))
+    net.run(limit=2e3)
+    net.assert_equals_lockstep()
     assert {a.epoch for a in net.agents.values()} == {0}
 
 
@@ -153,43 +113,42 @@ def test_kills_at_any_instant_under_loss_change_nothing(seed, loss, kills, every
 )
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_an_agent_that_lost_its_memory_opens_an_epoch_and_the_answer_is_the_same(seed, kills):
-    parts = parts_of(PATH)
-    net = Crashing(parts, mix, seed)
+    net = Network(parts_of(PATH), mix, seed, snapshot_every=7)
     for at, victim, down_for, forget in kills:
-        net.network.call_later(at, partial(net.kill, victim, down_for, forget=forget))
-    assert net.run(limit=2e3) == in_lockstep(parts, mix).results
+        net.call_later(at, partial(net.kill, victim, down_for, forget=forget))
+    net.run(limit=2e3)
+    net.assert_equals_lockstep()
     assert len({a.epoch for a in net.agents.values()}) == 1
 
 
-def test_all_agents_killed_at_once_go_on_from_their_stores():
-    parts = parts_of(PATH)
-    net = Crashing(parts, mix)
-    net.network.run(lambda: net.agents["b"].round >= 20, 100.0)
-    for name in parts:
+def test_all_agents_killed_at_once_go_on_from_their_stores(virtual_network):
+    net = virtual_network(PATH, mix, snapshot_every=7)
+    net.run_until(lambda: net.agents["b"].round >= 20)
+    for name in net.parts:
         net.kill(name, 0.1)
-    net.network.run(lambda: len(net.agents) == len(parts), 100.0)
+    net.run_until(lambda: len(net.agents) == len(net.parts))
     assert min(a.round for a in net.agents.values()) >= 18
-    assert net.run() == in_lockstep(parts, mix).results
+    net.run()
+    net.assert_equals_lockstep()
 
 
-def test_an_agent_with_an_older_memory_than_its_neighbours_need_opens_an_epoch():
-    parts = parts_of(PATH)
-    net = Crashing(parts, mix)
-    net.network.run(lambda: net.agents["b"].round >= 5, 100.0)
-    left = net.stores["b"].saved
+def test_an_agent_with_an_older_memory_than_its_neighbours_need_opens_an_epoch(virtual_network):
+    net = virtual_network(PATH, mix, snapshot_every=7)
+    net.run_until(lambda: net.agents["b"].round >= 5)
+    left = net.world.stores["b"].saved
     old = replace(left, log=left.log[:1])
-    net.network.run(lambda: net.agents["b"].round >= 12, 100.0)
+    net.run_until(lambda: net.agents["b"].round >= 12)
     net.kill("b", 0.5)
-    net.stores["b"].saved = old
-    assert net.run() == in_lockstep(parts, mix).results
+    net.world.stores["b"].saved = old
+    net.run()
+    net.assert_equals_lockstep()
     assert {a.epoch for a in net.agents.values()} == {1}
 
 
-def test_without_a_store_a_run_with_a_killed_agent_waits():
-    parts = parts_of(PATH)
-    net = Net(parts, lambda part: mix(part))
-    net.network.run(lambda: net.agents["b"].round >= 5, 100.0)
-    net.crash("b")
+def test_a_run_with_an_agent_that_does_not_come_back_waits(virtual_network):
+    net = virtual_network(PATH, mix, durable=False)
+    net.run_until(lambda: net.agents["b"].round >= 5)
+    net.kill("b", math.inf)
     with pytest.raises(Stalled):
         net.run(limit=30.0)
     assert net.agents["a"].waiting_for() == ("b",)
@@ -277,16 +236,13 @@ def test_a_store_of_another_run_or_agent_is_refused_by_name(tmp_path):
         disk(tmp_path, "other/agent").load()
 
 
-def test_a_full_disk_ends_the_promise_and_not_the_run():
+def test_a_full_disk_ends_the_promise_and_not_the_run(virtual_network):
     class Full(MemoryStore):
         def append(self, heard):
             raise OSError(28, os.strerror(28))
 
-    parts = parts_of(PATH)
-    net = Net({}, mix)
-    for name, part in parts.items():
-        store = Full() if name == "b" else MemoryStore()
-        net.add(name, part, partial(make_fresh, lambda part: mix(part), part), store=store)
-    assert net.run() == in_lockstep(parts, mix).results
+    net = virtual_network(PATH, mix, store=lambda name: Full() if name == "b" else MemoryStore())
+    net.run()
+    net.assert_equals_lockstep()
     assert net.agents["b"].not_durable == "agent b is no longer durable: No space left on device"
     assert net.agents["a"].not_durable is None

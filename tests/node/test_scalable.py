@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import asdict, replace
-from functools import partial
 from itertools import pairwise
 
 import networkx as nx
@@ -23,7 +22,7 @@ from node.protocols.allocated import Allocated
 from node.protocols.roles import roles
 from node.protocols.scalable import scalable, scalable_freely
 from node.utilities import build
-from tests.network import Net
+from runner.testing import Network
 from tests.node.instances import erdos_renyi, hears, named, random_graph, ring, step, tree
 from tests.node.summary import spanning_tree
 from tests.node.test_summary_contract import random_tree
@@ -321,10 +320,12 @@ def test_without_rounds_the_allocation_is_as_exact_as_promised_and_all_stop_toge
     """30 % loss, delays up to 20 ticks, one agent ten times slower."""
     given = parts(GRAPHS[graph], rules(variant, tolerance=1e-6), family, 1)
     best, slow = optimum(given), sorted(given)[3]
-    net = Net({}, None, 1, lambda rng, *_: () if rng.random() < 0.3 else (rng.uniform(0.0, 4.0),))
-    for i, part in given.items():
-        part = replace(part, tick=2.0 if i == slow else 0.2)
-        net.add(i, part, partial(scalable_freely, part))
+    ticking = {i: replace(part, tick=2.0 if i == slow else 0.2) for i, part in given.items()}
+
+    def lossy(rng, *_):
+        return () if rng.random() < 0.3 else (rng.uniform(0.0, 4.0),)
+
+    net = Network(ticking, scalable_freely, 1, durable=False, fate=lossy)
     results = net.run()
     contract = rules(variant)
     scale = 1.0 if variant == "public" else max(map(abs, contract["capacities"])) / len(given)

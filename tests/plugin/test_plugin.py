@@ -114,3 +114,44 @@ def test_the_fixtures_are_there_without_any_configuration(tmp_path):
         check=False,
     )
     assert run.returncode == 0, run.stdout
+
+
+def mean(part, resume=None):
+    """Free mode: the mean of everybody's age, with no barrier; a rule that keeps rounds ends it."""
+    from node.combinators import in_rounds
+    from node.consensus.ratio import ratio
+    from node.consensus.windows import windows
+    from node.protocol import together
+
+    return together(
+        lambda r: ratio(float(part.utility["age"]), part.hears, resume=r),
+        lambda r: in_rounds(lambda q: windows(2, 1e-6, q), part.hears, resume=r),
+        resume,
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_agents_may_run_freely(virtual_network, seed):
+    net = virtual_network(
+        RING, mean, seed, {**STORM, "slow": {"bob": 10}}, private=AGES, synchrony="free", tick=0.1
+    )
+    net.run_until(lambda: net.agents["ann"].round > 20)
+    assert net.agents["bob"].round < 5
+    net.kill("cyd", down=0.5)
+    results = net.run()
+    assert all(abs(r.estimate - 47.5) <= 1e-5 for r in results.values())
+    assert {agent.epoch for agent in net.agents.values()} == {0}
+
+
+def test_a_synchrony_that_there_is_not_is_refused(virtual_network):
+    with pytest.raises(ValueError, match="expected 'rounds' or 'free'"):
+        virtual_network(RING, mean, private=AGES, synchrony="fre")
+
+
+@pytest.mark.broker
+@pytest.mark.processes
+async def test_free_agents_over_real_processes(process_network):
+    reports = await process_network(
+        RING, "tests.plugin.test_plugin:mean", private=AGES, synchrony="free", tick=0.02
+    )
+    assert all(abs(report["result"]["estimate"] - 47.5) <= 1e-5 for report in reports.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from runner.reproduce import published
@@ -16,10 +18,16 @@ FIRST = {"private-goods": 1e4, "public-goods": 40.0}
 NORM = {"private-goods": 1e-3 / 2e-9, "public-goods": 1e-5 / 8e-9}
 
 
+@cache
+def grid(last: int) -> np.ndarray:
+    """The rounds that a record keeps."""
+    return np.array([n for n in range(last + 1) if kept(n) or n == last])
+
+
 def curve(case: Case, reached: int | None, over: str = "lockstep", played: int | None = None) -> Curve:
     """A distance that falls geometrically and meets the tolerance in the round ``reached``."""
     last = reached if reached is not None else played or 60_000
-    rounds = np.array([n for n in range(last + 1) if kept(n) or n == last])
+    rounds = grid(last)
     first = FIRST[case.mechanism]
     message = first * (case.tolerance / first) ** (rounds / last)
     return Curve(

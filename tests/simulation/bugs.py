@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from node.agent import PLAYING, Agent
+from node.free import Free
 from node.rounds import Rounds
 
 
@@ -126,3 +127,26 @@ class Raises(Agent):
         if kind == "duplicate":
             raise KeyError(kind)
         super().reject(kind)
+
+
+class Trusting(Agent):
+    """Runs freely and believes a neighbour that has come back, whatever it may have forgotten."""
+
+    class Keeper(Free):
+        def take(self, message):
+            super().take(replace(message, since=2**60))
+
+    def make_keeper(self):
+        return self.Keeper(self, self._part.tick)
+
+
+class Silent(Agent):
+    """Runs freely and says nothing more once it has its result."""
+
+    class Keeper(Free):
+        def again(self):
+            if self.agent.playing:
+                super().again()
+
+    def make_keeper(self):
+        return self.Keeper(self, self._part.tick)

@@ -18,14 +18,14 @@ from tests.simulation import bugs
 SEEDS = 400
 
 
-def small_cases(first=0):
+def small_cases(first=0, free=False):
     """Cases that take a few milliseconds, in the order of their seeds."""
-    seeds = range(first, first + SEEDS)
-    return (case for seed in seeds if len((case := draw(seed)).instance.parts) <= 10)
+    cases = map(draw, range(first, first + (10 * SEEDS if free else SEEDS)))
+    return (case for case in cases if len(case.instance.parts) <= 10 and case.instance.free == free)
 
 
-def first_failure(driver, first=0):
-    for case in small_cases(first):
+def first_failure(driver, first=0, free=False):
+    for case in small_cases(first, free):
         if driver is bugs.AcknowledgesReceipt:
             driver.delivered.clear()
         verdict = simulate(case, make_agent=driver)
@@ -38,17 +38,29 @@ def first_failure(driver, first=0):
     ("driver", "first", "said"),  # where to begin, so that the search is short
     [
         (bugs.OneRound, 0, "liveness: "),
-        (bugs.AcknowledgesReceipt, 4, "liveness: "),
-        (bugs.ForgetsPrevious, 60, "liveness: "),
-        (bugs.MixesEpochs, 20, ""),
+        (bugs.AcknowledgesReceipt, 16, "liveness: "),
+        (bugs.ForgetsPrevious, 1511, "liveness: "),
+        (bugs.MixesEpochs, 5, ""),
         (bugs.SpeaksFirst, 0, ""),
-        (bugs.GivesUp, 80, "liveness: "),
+        (bugs.GivesUp, 87, "liveness: "),
         (bugs.Raises, 0, "escaped: KeyError"),
     ],
     ids=lambda value: getattr(value, "__name__", "-"),
 )
 def test_a_driver_with_a_known_mistake_fails_on_some_seed_and_the_right_one_does_not(driver, first, said):
     case, verdict = first_failure(driver, first)
+    assert verdict is not None
+    assert any(violation.startswith(said) for violation in verdict.violations), verdict.violations
+    assert simulate(case, make_agent=Agent).violations == []
+
+
+@pytest.mark.parametrize(
+    ("driver", "first", "said"),
+    [(bugs.Trusting, 130, ""), (bugs.Silent, 100, "liveness: "), (bugs.SpeaksFirst, 218, "")],
+    ids=lambda value: getattr(value, "__name__", "-"),
+)
+def test_a_mistake_of_free_mode_fails_on_some_seed_and_the_right_driver_does_not(driver, first, said):
+    case, verdict = first_failure(driver, first, free=True)
     assert verdict is not None
     assert any(violation.startswith(said) for violation in verdict.violations), verdict.violations
     assert simulate(case, make_agent=Agent).violations == []

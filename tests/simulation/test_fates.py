@@ -12,14 +12,14 @@ from broker.virtual import DEFAULT_DELAY
 from node.agent import GONE, LINGERING
 from node.store import MemoryStore
 from runner.fate import fate_of
+from runner.testing import Network, parts_of
 from runner.virtual import run_virtual
 from runner.world import World
-from tests.network import both_ways, in_lockstep, parts_of
 from tests.node.test_recovery import mix
 from topologies import load_scenario
 from topologies.faults import BrokerKill, Cut, Faults, Partition, Pause
 
-PATH = both_ways([("a", "b"), ("b", "c"), ("c", "d")])
+PATH = [("a", "b"), ("b", "c"), ("c", "d")]
 
 
 def many(fate, src="a", dst="b", now=1.0, n=4000):
@@ -81,6 +81,10 @@ def test_links_may_have_rates_of_their_own():
     assert not all(many(fate, "b", "a"))
 
 
+def undisturbed():
+    return Network(parts_of(PATH), mix).lockstep().results
+
+
 def world_of(events=(), faults=None, **how):
     faults = faults or Faults()
     world = World(
@@ -96,7 +100,7 @@ def test_a_broker_that_dies_and_comes_back_changes_nothing(forget):
         [BrokerKill(kind="broker-kill", at=at, down=0.5, forget=forget) for at in (0.01, 0.3, 1.2)]
     )
     world.run(100.0)
-    assert {i: a.result for i, a in world.agents.items()} == in_lockstep(parts_of(PATH), mix).results
+    assert {i: a.result for i, a in world.agents.items()} == undisturbed()
     assert world.network.now > 1.7
 
 
@@ -108,7 +112,7 @@ def test_a_paused_agent_hears_later_what_reached_it_meanwhile():
     assert world.agents["b"].round == standing
     assert world.agents["d"].round <= standing + 3
     world.run(100.0)
-    assert {i: a.result for i, a in world.agents.items()} == in_lockstep(parts_of(PATH), mix).results
+    assert {i: a.result for i, a in world.agents.items()} == undisturbed()
 
 
 def test_an_agent_that_is_killed_twice_at_once_comes_back_once():
@@ -124,7 +128,7 @@ def test_a_partition_of_a_minute_heals_and_the_run_ends_within_ten_seconds():
     cut = Cut(kind="cut", at=0.3, links=(("b", "c"), ("c", "b")), lasts=60.0)
     world = world_of([cut])
     world.run(100.0)
-    assert {i: a.result for i, a in world.agents.items()} == in_lockstep(parts_of(PATH), mix).results
+    assert {i: a.result for i, a in world.agents.items()} == undisturbed()
     assert 60.3 < world.network.now < 70.3
 
 
@@ -148,4 +152,4 @@ def test_an_agent_killed_after_the_end_leaves_although_nobody_is_left_to_greet_i
     world.run(100.0, lambda: all(agent.state == GONE for agent in world.agents.values()))
     world.network.forget()  # the broker was restarted without its store: nobody's last status is retained
     world.run(100.0)
-    assert {i: a.result for i, a in world.agents.items()} == in_lockstep(parts_of(PATH), mix).results
+    assert {i: a.result for i, a in world.agents.items()} == undisturbed()
