@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 _HEAD = """# Scenario file: every key
 
 Generated from the models that read scenario files. [Scenario files](../scenarios.md) explains them with
-examples, and [network mechanisms](../networks.md#scenarios) those of networks. What is "expected" is said in the
-words with which a wrong value is refused.
+examples, and [network mechanisms](../networks.md#scenarios) those of networks. What is "expected" is said in
+the words with which a wrong value is refused.
 
 """
 _OBVIOUS = {"", "a table", "true or false"}  # what the column of types says
