@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 
 from tests.docs.blocks import DOCS, ROOT, blocks, navigation, pages
@@ -28,6 +27,7 @@ def test_the_blocks_of_a_page_work(page, tmp_path, monkeypatch):
 
 @pytest.mark.broker
 @pytest.mark.processes
+@pytest.mark.timeout(300)  # a dozen runs and two sessions of pytest: ten seconds of a machine that is idle
 def test_the_tutorial_works_from_its_first_line_to_its_last(tmp_path, monkeypatch):
     reader = Sandbox(tmp_path, monkeypatch, runs=True)
     for page in TUTORIAL:
@@ -74,10 +74,11 @@ def test_blocks_that_do_not_work_are_found(tmp_path, monkeypatch):
         ("<!-- unrun: -->\n\n```sh\nvicinal scenarios\n```", "reason"),
     ]:
         page.write_text(text)
+        *before, last = blocks(page)
+        for block in before:
+            reader.work_through(block)
         if complaint is None:
-            for block in blocks(page):
-                reader.work_through(block)
+            reader.work_through(last)
         else:
             with pytest.raises(AssertionError, match=complaint):
-                for block in blocks(page):
-                    reader.work_through(block)
+                reader.work_through(last)

@@ -57,10 +57,10 @@ def test_a_row_says_type_range_and_default(row, there):
 
 
 def test_links_out_of_the_documentation_lead_to_pages_of_the_site():
-    page = "See [the agent](../node/agent.py), [learning](../node/learning), `[x](../no.py)` and [other](b.md#c)."
+    page = "[the agent](../node/agent.py), [learning](../node/learning), `[x](../no.py)` and [other](b.md#c)"
     assert sources.rewritten(page, "a.md") == (
-        "See [the agent](source/node/agent.py.md), [learning](source/node/learning/index.md), "
-        "`[x](../no.py)` and [other](b.md#c)."
+        "[the agent](source/node/agent.py.md), [learning](source/node/learning/index.md), "
+        "`[x](../no.py)` and [other](b.md#c)"
     )
     assert sources.rewritten("[a](docs/index.md)", "project/contributing.md") == "[a](../index.md)"
     assert sources.rewritten("[mechanism.md](mechanism.md)", "a.md") == "[The mechanisms](mechanism.md)"
