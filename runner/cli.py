@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.compose import command
+from runner.deviate import command as deviate
 from runner.errors import Interrupted, RunFailed, UserError
 
 if TYPE_CHECKING:
@@ -143,6 +144,8 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     reproduce.add_argument("--quiet", action="store_true", help="no progress display")
     reproduce.set_defaults(command=_reproduce)
+
+    deviate.add_parser(commands, _scenario_arguments)
 
     scenarios = commands.add_parser("scenarios", help="list the bundled scenarios")
     scenarios.set_defaults(command=_scenarios)

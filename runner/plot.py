@@ -124,7 +124,7 @@ def draw_convergence(record: Record, result: RunResult, path: str | os.PathLike[
     rounds, values, agents = record.goods("allocation")
     if not rounds.size:
         raise PlotUnavailable("nothing to draw: the record holds no allocation")
-    with _figure(path) as figure:
+    with figure_at(path) as figure:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.3, 1))
         _draw_errors(above, record, result, int(rounds[0]))
         _draw_allocations(below, rounds, values, agents, result)
@@ -144,7 +144,7 @@ def draw_estimates(record: Record, result: ConsensusResult, path: str | os.PathL
     if not rounds.size:
         raise PlotUnavailable("nothing to draw: the record holds no estimate")
     mean = result.expected[0]
-    with _figure(path) as figure, np.errstate(invalid="ignore"), warnings.catch_warnings():
+    with figure_at(path) as figure, np.errstate(invalid="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a round in which no agent has an estimate
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.6, 1))
         error = np.nanmax(np.abs(values - mean), axis=1)
@@ -175,7 +175,7 @@ def _stop(result: RunResult | ConsensusResult) -> str:
 
 
 @contextlib.contextmanager
-def _figure(path: str | os.PathLike[str]) -> Iterator[Any]:
+def figure_at(path: str | os.PathLike[str]) -> Iterator[Any]:
     """A figure, written to the path when the block is left in good order: complete or not there."""
     try:
         matplotlib = importlib.import_module("matplotlib")
