@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import RunFailed, UserError
-from runner.nearest import nearest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -147,13 +146,14 @@ def wished(loaded: LoadedScenario, arguments: argparse.Namespace) -> Wish:
     """
     from runner.deviate.lab import Wish
     from runner.deviate.play import is_network
+    from topologies.errors import listed
+    from topologies.nearest import did_you_mean
 
     kind = strategy_of(arguments.strategy)
     for agent in arguments.agents:
         if agent not in loaded.agents:
-            raise UserError(
-                f"--agent {agent}: no agent of {loaded.path}; expected {nearest(agent, loaded.agents)}"
-            )
+            near = listed(loaded.agents) + did_you_mean(agent, loaded.agents)
+            raise UserError(f"--agent {agent}: no agent of {loaded.path}; expected one of {near}")
     mechanism = loaded.contract()["mechanism"]
     if mechanism == "consensus":
         raise UserError(f"{loaded.path}: consensus has no payoffs; expected a scenario that allocates")
@@ -185,9 +185,10 @@ def strategy_of(name: str) -> type[Strategy]:
         UserError: with the nearest name.
     """
     from node.strategies import STRATEGIES, kind_of
+    from topologies.nearest import did_you_mean
 
     if name not in STRATEGIES and ":" not in name:
-        near = nearest(name, [*STRATEGIES, "module:Class"])
+        near = f"one of {', '.join(STRATEGIES)} or module:Class{did_you_mean(name, STRATEGIES)}"
         raise UserError(f"--strategy {name}: no such strategy; expected {near}")
     try:
         return kind_of(name)
