@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.compose import command
+from runner.deviate import command as deviate
 from runner.errors import Interrupted, RunFailed, UserError
 from runner.figures import command as figures
 
@@ -154,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     figures.add_arguments(plot)
     plot.set_defaults(command=figures.main)
+    deviate.add_parser(commands, _scenario_arguments)
 
     scenarios = commands.add_parser("scenarios", help="list the bundled scenarios")
     scenarios.set_defaults(command=_scenarios)
