@@ -137,7 +137,7 @@ class Host:
             store = DiskStore(Path(directory), identity, sync=self._start["sync"])
         return Agent(
             part,
-            partial(_protocol(self._start["protocol"]), part),
+            _protocol(self._start["protocol"]),
             connection.publish,
             time.monotonic,
             f"{time.time_ns():016x}{secrets.token_hex(8)}",

@@ -231,7 +231,8 @@ class Chaos:
         match event:
             case Crash() | Amnesia():
                 for agent in event.agents:
-                    self._kill(agent, event.down, forget=isinstance(event, Amnesia))
+                    down = event.seconds if isinstance(event, Crash) else event.down
+                    self._kill(agent, down, forget=isinstance(event, Amnesia))
             case Pause():
                 for host in {self._host_of[agent] for agent in event.agents}:
                     self._spawn(self._pause(host, event.lasts), f"pause-{host}")

@@ -56,7 +56,7 @@ class Life:
         part = world.parts[name]
         self.agent = world.make_agent(
             part,
-            partial(world.protocol, part),
+            world.protocol,
             self.publish,
             world.network.clock,
             nonce=f"{name}.{number}",

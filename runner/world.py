@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from broker.virtual import Stalled, VirtualNetwork
 from node.agent import GONE, SNAPSHOT_EVERY, Agent
 from runner.life import Life
-from topologies.faults import Amnesia, BrokerKill, Crash, Cut, Partition, Pause
+from topologies.faults import Amnesia, BrokerKill, Crash, Cut, Join, Leave, Partition, Pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -57,6 +57,7 @@ class World:
     Attributes:
         network: the virtual network; its ``now`` is the time.
         lives: agent -> its present life; none while it is dead.
+        lost: agents that are dead for good, or have left for good.
         stores: agent -> its store.
     """
 
@@ -87,13 +88,18 @@ class World:
         self._numbers = dict.fromkeys(sorted(parts), 0)
         self._broker_back = -math.inf
         self._unfinished = set(parts)
+        self.lost: set[AgentId] = set()
+        self._to_join: set[AgentId] = set()
 
     # -- a run -----------------------------------------------------------------------------------------
 
     def start(self, events: Iterable[AnyEvent] = ()) -> None:
-        """Let all agents go, and fate with them."""
+        """Let all agents go, and fate with them; those that are to join later do then."""
+        events = list(events)
+        self._to_join = {name for event in events if isinstance(event, Join) for name in event.agents}
         for k, name in enumerate(self._numbers):
-            self._begin(name, STAGGER * k / len(self._numbers))
+            if name not in self._to_join:
+                self._begin(name, STAGGER * k / len(self._numbers))
         self.strike(events)
         if not all(part.free for part in self.parts.values()):
             self.network.call_later(BEAT, self._beat)
@@ -115,22 +121,29 @@ class World:
             raise Stalled(f"{error}; {self.waiting()}") from None
 
     def all_gone(self) -> bool:
-        """Whether every agent has left."""
+        """Whether every agent has left, but for those that are lost."""
         # Asked after every event, so it must not look at every agent every time.
         while self._unfinished:
             name = next(iter(self._unfinished))
-            life = self.lives.get(name)
-            if life is None or life.agent.state is not GONE:
+            if not self._has_left(name):
                 return False
             self._unfinished.discard(name)
-        return True
+        # A new epoch may have brought some back that had left before.
+        self._unfinished = {name for name in self._numbers if not self._has_left(name)}
+        return not self._unfinished
+
+    def _has_left(self, name: AgentId) -> bool:
+        life = self.lives.get(name)
+        return name in self.lost if life is None else life.agent.state is GONE
 
     def waiting(self) -> str:
         """Who waits for whom, in words; the first one that does."""
         for name in self._numbers:
             life = self.lives.get(name)
             if life is None:
-                return f"agent {name} is dead"
+                if name in self.lost:
+                    continue
+                return f"agent {name} {'has not joined' if name in self._to_join else 'is dead'}"
             if life.agent.state is not GONE and (awaited := life.agent.waiting_for()):
                 return f"agent {name} waits for {', '.join(awaited)}"
         return "nobody waits"
@@ -163,6 +176,29 @@ class World:
             self.stores.pop(name, None)
         if down < math.inf:
             self.network.call_later(down, partial(self._begin, name, 0.0))
+        else:
+            self.lost.add(name)
+
+    def leave(self, name: AgentId) -> None:
+        """Let an agent leave for good; its process ends."""
+        life = self.lives.get(name)
+        if life is None or life.agent.quitted:
+            return
+        self._tell(f"leave {name}")
+        life.agent.quit()
+        if life.client is not None:
+            life.client.close()
+        life.alive, life.client = False, None
+        del self.lives[name]
+        self.lost.add(name)
+        if self._killed is not None:
+            self._killed(life.agent)
+
+    def join(self, name: AgentId) -> None:
+        """Let an agent start that was to join later."""
+        self._tell(f"join {name}")
+        self._to_join.discard(name)
+        self._begin(name, 0.0)
 
     def pause(self, name: AgentId, lasts: float) -> None:
         """Let an agent stand still; what reaches it meanwhile waits."""
@@ -189,9 +225,18 @@ class World:
 
     def _strike(self, event: AnyEvent) -> None:
         match event:
-            case Crash() | Amnesia():
+            case Crash():
                 for name in event.agents:
-                    self.kill(name, event.down, forget=isinstance(event, Amnesia))
+                    self.kill(name, event.seconds)
+            case Amnesia():
+                for name in event.agents:
+                    self.kill(name, event.down, forget=True)
+            case Leave():
+                for name in event.agents:
+                    self.leave(name)
+            case Join():
+                for name in event.agents:
+                    self.join(name)
             case Pause():
                 for name in event.agents:
                     self.pause(name, event.lasts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from runner.simulation.instances import (
     workloads,
 )
 from runner.simulation.stores import EXACT, KINDS
-from topologies.faults import Amnesia, Faults, schedule
+from topologies.faults import Amnesia, Faults, ends, schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -166,8 +167,8 @@ def of_scenario(loaded: LoadedScenario) -> Instance:
 
 
 def _end(events: Sequence[AnyEvent]) -> float:
-    """When the last of them is over."""
-    return max((e.at + getattr(e, "lasts", getattr(e, "down", 0.0)) for e in events), default=0.0)
+    """When the last of them is over; whoever is dead for good is a fact then, and no fault any more."""
+    return max((e.at if ends(e) == math.inf else ends(e) for e in events), default=0.0)
 
 
 def _finale(rng: random.Random, seed: int) -> Faults:
