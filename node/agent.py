@@ -91,7 +91,7 @@ class Agent:
         received, received_bytes: messages of rounds from neighbours, first copies only.
         resent: further copies published.
         memory: what it remembers through.
-        pace: by how much it takes its time, where many share a process.
+        crowd, pace: how many share its process, and by how much less often it says heartbeats for that.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Agent:
         crowd: int = 1,
     ) -> None:
         self.id: AgentId = part.agent
-        self.pace = pace_of(crowd)
+        self.crowd, self.pace = crowd, pace_of(crowd)
         self.run = part.run
         self.state = JOINING
         self.first_round_at: float | None = None

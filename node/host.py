@@ -92,6 +92,7 @@ class Host:
         self._connections: list[tuple[Connection, Switchboard, list[Agent]]] = []
         self._reported: set[str] = set()
         self.outlets: dict[str, tuple[Agent, Connection]] = {}
+        self._crowd = len(start["agents"])
         shared = start["shared"]
         parts = [(Part.from_dict(entry["part"]), entry.get("access")) for entry in start["agents"]]
         rules = parts[0][0].contract  # once for all agents, of whom there may be thousands
@@ -102,6 +103,7 @@ class Host:
             for part, access in parts:
                 self._connect(access, [part])
         self._agents = [agent for _, _, agents in self._connections for agent in agents]
+        del start["agents"][1:]  # as large as the agents themselves, and not needed again
 
     def _connect(self, access: dict[str, Any], parts: list[Part]) -> None:
         """Prepare one connection for these agents."""
@@ -144,7 +146,7 @@ class Host:
             # A later life whose store is lost needs a number that still grows.
             forgotten=time.time_ns() if self._start.get("life", 0) else 0,
             store=store,
-            crowd=len(self._start["agents"]),
+            crowd=self._crowd,
         )
 
     async def play(self) -> None:

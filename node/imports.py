@@ -11,8 +11,20 @@ if TYPE_CHECKING:
 
 
 def extend_path(folders: Iterable[str]) -> None:
-    """Import from these folders, too. Behind all others: a file there never hides an installed package."""
-    sys.path.extend(folder for folder in folders if folder not in sys.path)
+    """Import from these folders, too.
+
+    Behind all others, so that a file there never hides an installed package. Only where a list names folders
+    that are on the path already, as that of a test process does, all stand as they do in the list.
+    """
+    later: str | None = None
+    for folder in reversed(tuple(folders)):
+        place = len(sys.path) if later is None else sys.path.index(later)
+        if folder not in sys.path:
+            sys.path.insert(place, folder)
+        elif sys.path.index(folder) > place:
+            sys.path.remove(folder)
+            sys.path.insert(place, folder)
+        later = folder
 
 
 def resolve(name: str) -> Any:

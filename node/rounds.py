@@ -35,7 +35,7 @@ class Rounds(Timekeeper):
 
     def __init__(self, agent: Agent) -> None:
         super().__init__(agent)
-        self._pacer = Pacer(f"{agent.run}/{agent.id}", agent.clock(), agent.pace)
+        self._pacer = Pacer(f"{agent.run}/{agent.id}", agent.clock(), agent.crowd)
         self._now: dict[AgentId, Message] = {}
         self._next: dict[AgentId, Message] = {}
         self._answered: dict[AgentId, int] = {}  # in which round

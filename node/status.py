@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from broker import codec
@@ -44,6 +45,8 @@ class Status:
         return codec.pack({name: getattr(self, name) for name in self.__slots__})
 
 
+# The same heartbeat comes again and again, and to all local neighbours of who says it.
+@lru_cache(maxsize=1024)
 def read(payload: bytes) -> Status:
     """Read a status.
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -70,7 +69,7 @@ class Telemetry:
         self.latest: dict[str, float] = {}
         self.skipped = self.dropped = 0
         self._incarnation, self._every = incarnation, every
-        self._kept: deque[_Batch] = deque()
+        self._kept: list[_Batch] = []  # a deque would take 600 bytes, empty or not
         self._bytes = 0
         self._again_at, self._pause = math.inf, AGAIN[0]
         self._columns: tuple[str, ...] = ()
@@ -151,7 +150,7 @@ class Telemetry:
         if stream == self._stream:
             self._recorded = max(self._recorded, rows)
         before = len(self._kept)
-        self._kept = deque(b for b in self._kept if b.stream != stream or b.first + b.count > rows)
+        self._kept = [b for b in self._kept if b.stream != stream or b.first + b.count > rows]
         if len(self._kept) < before:
             self._bytes = sum(len(batch.body) for batch in self._kept)
             self._pause = AGAIN[0]
@@ -207,7 +206,7 @@ class Telemetry:
         self._kept.append(batch)
         self._bytes += len(batch.body)
         while self._bytes > LIMIT:
-            oldest = self._kept.popleft()
+            oldest = self._kept.pop(0)
             self._bytes -= len(oldest.body)
             self.dropped += oldest.count
 

@@ -21,6 +21,7 @@ from runner.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from node.mechanisms.summary import Terms
     from node.protocols.parameters import Certificate
     from topologies import LoadedScenario
 
@@ -122,12 +123,23 @@ def _always_guaranteed(loaded: LoadedScenario) -> bool:
     return separable and rules["parameters"] in ("tuned", "eta")
 
 
+def summary_outlook(loaded: LoadedScenario) -> Terms:
+    """Price scale and certificate that the agents of a summary contract will find out; the rest of the terms
+    is the first agent's. They depend on the utilities and not on the graph.
+
+    Raises:
+        ValueError: if some parameter cannot be.
+    """
+    rules = loaded.contract()
+    everybody = [contribution_of(build(loaded.utilities[i]), rules) for i in loaded.agents]
+    return weights.foreseen(everybody, rules, "features" in rules)
+
+
 def _require_of_summary(loaded: LoadedScenario, warn: Callable[[str], None]) -> None:
-    """``require`` for summary contracts, whose certificate depends on the utilities and not on the graph."""
+    """``require`` for summary contracts."""
     rules = loaded.contract()
     try:
-        everybody = [contribution_of(build(loaded.utilities[i]), rules) for i in loaded.agents]
-        agreed = weights.foreseen(everybody, rules, "features" in rules)
+        agreed = summary_outlook(loaded)
     except ValueError as error:
         raise UserError(f"{loaded.path}: mechanism: {error}") from None
     if agreed.limit < 1.0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runner.guarantee import outlook
+from runner.guarantee import outlook, summary_outlook
 from topologies import draw
 
 if TYPE_CHECKING:
@@ -75,18 +75,27 @@ def _network(utility: Mapping[str, Any]) -> dict[str, Any]:
 
 def _certificate(loaded: LoadedScenario) -> list[str]:
     """What the agents will agree on before they play; nothing for mechanisms without such a certificate."""
-    if len(loaded.agents) > _CERTIFIED:
+    summary = loaded.contract()["mechanism"] == "summary"
+    if not summary and len(loaded.agents) > _CERTIFIED:
         return []
     try:
+        if summary:
+            terms = summary_outlook(loaded)
+            facts = {"delta": _value(terms.delta.tolist()).strip(), "L": terms.limit}
+            return [
+                "",
+                "[certificate]  what the agents will find out before they play",
+                *_entries({**facts, "guaranteed": terms.limit < 1.0}),
+            ]
         seen = outlook(loaded)
     except ValueError as error:
         return ["", f"[certificate]  none: {error}"]
     if seen is None:
         return []
-    facts = seen.certificate
+    agreed = seen.certificate
     lines = ["", "[certificate]  what the agents will find out before they play"]
-    lines += _entries({"xi": facts.xi, "delta": facts.delta, "contraction_bound": facts.bound})
-    lines += _entries({"norm": facts.norm, "guaranteed": facts.guaranteed})
+    lines += _entries({"xi": agreed.xi, "delta": agreed.delta, "contraction_bound": agreed.bound})
+    lines += _entries({"norm": agreed.norm, "guaranteed": agreed.guaranteed})
     if seen.spectral_radius is not None:
         lines += _entries({"spectral_radius": f"{seen.spectral_radius}  (of the Jacobian; no norm bound)"})
     return lines

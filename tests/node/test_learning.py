@@ -399,7 +399,7 @@ def test_play_that_diverges_is_ended_and_says_so():
     contract = rules(
         "private-goods", parameters="explicit", xi=0.99, delta=0.2, unguaranteed=True, tolerance=1e-3
     )
-    with pytest.raises(Diverged, match="the largest number to be said is"):
+    with pytest.raises(Diverged, match="the largest step to be taken is"):
         played(graph, thesis(graph, 1), contract)
 
 

@@ -64,6 +64,8 @@ def family() -> dict[int, Process]:
             if state in "ZX":
                 continue
             words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+            if any("multiprocessing.resource_tracker" in word for word in words):
+                continue  # of this process, since some test had a pool; it ends with it
             pid = int(folder.name)
             table[pid] = Process(pid, int(parent), tuple(words))
             if marker in (folder / "environ").read_bytes().split(b"\0"):

@@ -344,3 +344,42 @@ def test_the_reference_names_every_key_and_generator() -> None:
     assert {
         word for word in words if not re.search(rf"[`\[.]{word}[`\].]|^{word} = ", text, re.MULTILINE)
     } == set()
+
+
+# Summary mechanisms -------------------------------------------------------------------------------------
+
+SUMMARY: dict[tuple[str, ...], tuple[str, str]] = {
+    ("mechanism.variant=clever",): ('mechanism.variant: got "clever"', '"anchored"'),
+    ("mechanism.cap=0.4",): ("mechanism.cap: got 0.4", 'mechanism.variant = "anchored"'),
+    ("mechanism.variant=weighted", "mechanism.cap=0.5"): ("mechanism.cap: got 0.5", "in (0, 0.5)"),
+    ("mechanism.variant=weighted", "mechanism.cap=0.02"): ("mechanism.cap: got 0.02 for 31 agents", "1/N"),
+    ("mechanism.delta=2.0",): ("mechanism.delta: got 2.0", 'mechanism.parameters = "tuned"'),
+    ("mechanism.parameters=explicit",): ("mechanism.delta: missing", 'mechanism.parameters = "explicit"'),
+    ("mechanism.xi=0.9",): ("mechanism.xi: unknown key", "one of name, variant"),
+    ("record.agents=0",): ("record.agents: got 0", ">= 1"),
+    ('environment={kind="public-goods", features=1}', "mechanism.variant=plain"): (
+        'mechanism.variant: got "plain"',
+        'environment.kind = "public-goods"',
+    ),
+    ('environment={kind="public-goods", features=0}',): ("environment.features: got 0", ">= 1"),
+    ('topology={generator="directed-ring", agents=31}',): (
+        "topology: has edges of one direction",
+        "an undirected graph; the spanning tree",
+    ),
+    ('topology={nodes=["a", "b", "c", "d"], edges=[["a", "b"], ["c", "d"]]}',): (
+        "topology.edges: no path between a and {c, d}",
+        "a connected graph",
+    ),
+    ("stopping.rule=windows",): ('stopping.rule: got "windows"', '"counters"'),
+}
+
+
+@pytest.mark.parametrize("overrides", SUMMARY, ids=lambda value: value[0])
+def test_a_summary_scenario_that_cannot_be_is_refused_in_one_line(overrides: tuple[str, ...]) -> None:
+    got, expected = SUMMARY[overrides]
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario("summary-tree-31", list(overrides))
+    (line,) = str(caught.value).splitlines()
+    seen, _, wanted = line.partition("; expected ")
+    assert got in re.sub(r" \(from --set [^)]*\)", "", seen)
+    assert expected in wanted

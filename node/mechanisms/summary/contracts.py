@@ -155,7 +155,8 @@ class Summary(ABC):
 
     def size(self, message: Matrix) -> float:
         """The size of a message in the same norm."""
-        return self._norm(message[: self._last], self._inverse[:-1])
+        rows = message[: self._last]
+        return self._norm(rows, self._inverse[: len(rows)])
 
     def spread(self, remembered: Callable[[AgentId], float]) -> float:
         """See ``Contract``: of the own rows y and n, and of the echo, as it is remembered here.
