@@ -14,6 +14,7 @@ all agents start again from their inputs; so does one that plays on without a ne
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -122,7 +123,7 @@ class Agent:
         self.memory = Memory(self.id, store)
         self.incarnation, left = self.memory.begin(incarnation, forgotten)
         # A later life without a memory: the others have gone on, and only a new epoch brings all together.
-        self._amnesic = self.incarnation > 0 and left is None
+        self._amnesic = self._forgot = self.incarnation > 0 and left is None
         now = clock()
         self.neighbours = Neighbours(part, now, self.pace, () if left is None else left.absent)
         self.quitted = False
@@ -146,7 +147,7 @@ class Agent:
             self.conversation.remade.clear()
         except Malformed:
             # Whole by its checksum and yet not readable: written by something else. As good as none.
-            self._amnesic = True
+            self._amnesic = self._forgot = True
             self._start_afresh(0)
 
     def make_keeper(self) -> Timekeeper:
@@ -220,8 +221,10 @@ class Agent:
         return self.memory.failure
 
     def suspects(self) -> dict[AgentId, str]:
-        """The neighbours that seem not to be there: ``suspect``, or ``down`` after a while."""
-        return self.neighbours.liveness.suspects()
+        """The neighbours that seem not to be there, of those it plays with: ``suspect``, or ``down`` after a
+        while."""
+        found, absent = self.neighbours.liveness.suspects(), self.neighbours.absent
+        return {j: how for j, how in found.items() if j not in absent} if absent else found
 
     def absentees(self) -> dict[AgentId, str]:
         """The neighbours that it plays without -> why."""
@@ -424,6 +427,7 @@ class Agent:
             self.conversation.close()
             self._relink()  # nothing has been said yet that counted on them
             self.conversation = self._converse(self.epoch)
+            self.keeper.clear()  # who has left may have spoken before; the others will say theirs again
             self._start_when_ready()
         elif self.free and self.conversation.saying is not None and self.conversation.saying.survives:
             self.forget({})
@@ -447,9 +451,10 @@ class Agent:
         """
         self.neighbours.epochs[src] = max(self.neighbours.epochs[src], epoch)
         self.neighbours.admit(src)
-        if epoch > self.epoch and not self._amnesic:
+        if epoch > self.epoch and not self._forgot:
             self._jump(epoch)
         else:
+            # One that has forgotten may have spoken in that epoch before, among others.
             self.open_epoch()
 
     # -- epochs --------------------------------------------------------------------------------------
@@ -561,6 +566,8 @@ class Agent:
     @property
     def deadline(self) -> float:
         """When ``tick`` has something to do unless a round completes before; in the clock's seconds."""
+        if self.state is GONE:
+            return self._said_at + HEARTBEAT * self.pace if self.still_calling else math.inf
         return min(self.keeper.deadline, self._look_at, self._said_at + HEARTBEAT * self.pace)
 
     @property
@@ -568,12 +575,20 @@ class Agent:
         """Whether ``deadline`` wants to be kept to the millisecond."""
         return self.keeper.eager and self.state is not GONE
 
+    @property
+    def still_calling(self) -> bool:
+        """Whether it has left, and yet there may be somebody with whom all would have to start again."""
+        return self.state is GONE and not self.quitted and self.neighbours.incomplete
+
     def tick(self, now: float) -> None:
         """Do what is due: look who is there, say that this agent is if it has been silent for a heartbeat,
         and let the timekeeper do its part."""
-        if self.state is GONE:
-            return
         heartbeat = HEARTBEAT * self.pace
+        if self.state is GONE:
+            if self.still_calling and now >= self._said_at + heartbeat:
+                self._said_at = now
+                self._publish(self._status_topic, self._status(self._standing()).pack())
+            return
         calling = False
         if now >= self._look_at:
             self._look_at = now + LOOK_EVERY * self.pace

@@ -189,6 +189,14 @@ class Neighbours:
         """Whether there is somebody who should hear from this agent, whatever else it says."""
         return bool(self.absent) or bool(self._shunned) or self.liveness.uneasy
 
+    @property
+    def incomplete(self) -> bool:
+        """Whether somebody is missing who may come back: absent, or present and never known to be done. Only
+        where the run says to go on; elsewhere nobody ends without all."""
+        if self._part.on_down != "continue":
+            return False
+        return any(j not in self._left for j in self.absent) or not self.done.issuperset(self.peers)
+
     def without(self) -> tuple[AgentId, ...]:
         """Whom it plays without, but for those that have left for good."""
         return tuple(j for j in sorted(self.absent) if j not in self._left)

@@ -113,7 +113,9 @@ class Life:
         """See to it that the agent looks at the clock at its very deadline, if it cannot wait for a beat: for
         ticks of its own, or because messages get lost."""
         agent = self.agent
-        if agent.state is GONE or not (agent.free or (self._world.prompt and agent.eager)):
+        if (agent.state is GONE and not agent.still_calling) or not (
+            agent.free or (self._world.prompt and agent.eager)
+        ):
             return
         network, at = self._world.network, agent.deadline
         if at < self._wakes_at:
