@@ -50,6 +50,11 @@ LINGER = 10.0
 # Rounds between two snapshots. A longer log costs disk and a slower return, a snapshot costs three fsyncs.
 SNAPSHOT_EVERY = 64
 
+# An agent that waits for a neighbour that seems to be away asks the broker so often, in seconds, for the
+# status that it keeps: that the neighbour has left for good is said only once, and may have been lost.
+ASK_EVERY = 2.0
+# So long after asking, what says that the neighbour is there may be what the broker keeps.
+ASKED = 1.0
 # Seconds between two answers to neighbours that ask for this agent's status.
 TELL_EVERY = 0.05
 
@@ -77,6 +82,7 @@ class Agent:
         store: what it must not forget; None forgets all.
         snapshot_every: rounds between two snapshots, for protocols that offer them.
         crowd: how many agents share its process, itself included.
+        ask: subscribes once more to these topics, so that what is retained there is told again.
 
     Attributes:
         state: ``joining`` until it may play, ``playing``, ``lingering`` while some neighbour may still need
@@ -107,6 +113,7 @@ class Agent:
         store: Store | None = None,
         snapshot_every: int = SNAPSHOT_EVERY,
         crowd: int = 1,
+        ask: Callable[[Sequence[str]], None] = lambda names: None,
     ) -> None:
         self.id: AgentId = part.agent
         self.crowd, self.pace = crowd, pace_of(crowd)
@@ -134,7 +141,7 @@ class Agent:
 
         self._echoed = False
         self._said_at = self._look_at = self._called_at = now
-        self._told_at = -TELL_EVERY
+        self._told_at, self._asked_at, self._ask = -TELL_EVERY, now - ASK_EVERY, ask
         self.keeper: Timekeeper = self.make_keeper()
         try:
             if left is not None:
@@ -226,6 +233,10 @@ class Agent:
         found, absent = self.neighbours.liveness.suspects(), self.neighbours.absent
         return {j: how for j, how in found.items() if j not in absent} if absent else found
 
+    def _awaited_by_all_means(self) -> Sequence[AgentId]:
+        """The neighbours that seem to be away and are waited for; nobody where all go on without them."""
+        return tuple(self.suspects()) if self._part.on_down == "wait" else ()
+
     def absentees(self) -> dict[AgentId, str]:
         """The neighbours that it plays without -> why."""
         return dict(sorted(self.neighbours.absent.items()))
@@ -259,6 +270,8 @@ class Agent:
     def reconnected(self) -> None:
         """The connection is there, for the first time or again: say hello, and what may have been lost."""
         self.hello()
+        if self.quitted:
+            return
         self.telemetry.again()
         self.keeper.resume(self.clock())
 
@@ -274,6 +287,8 @@ class Agent:
         self._tell(QUIT)
 
     def _standing(self) -> str:
+        if self.quitted:
+            return QUIT
         return {JOINING: JOIN, PLAYING: UP, LINGERING: DONE, GONE: LEFT}[self.state]
 
     def _tell(self, state: str) -> None:
@@ -353,6 +368,8 @@ class Agent:
             return known.liveness.will(src, now)
         if heard.state == QUIT:
             return self._parted(src)
+        if heard.state in (JOIN, UP) and now < self._asked_at + ASKED and src in self.suspects():
+            return None  # perhaps an old word; if not, it will be said again
         if known.liveness.heard(src, now) and src not in known.absent:
             self.keeper.welcome_back(src, now)
         if src in known.absent:
@@ -601,6 +618,9 @@ class Agent:
                 overdue := self.neighbours.overdue(now, joining=joining)
             ):
                 self._go_on_without(overdue)
+            elif now >= self._asked_at + ASK_EVERY * self.pace and (missing := self._awaited_by_all_means()):
+                self._asked_at = now
+                self._ask([topics.status(self.run, j) for j in missing])
         if calling or now >= self._said_at + heartbeat:
             self._said_at = self._called_at = now
             self._publish(self._status_topic, self._status(self._standing()).pack())

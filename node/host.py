@@ -54,6 +54,8 @@ TELEMETRY_EVERY = 0.25
 TELEMETRY_ROWS = 64
 # How long to stay, once all is over, for the recorder's receipts of what was measured last.
 RECORD_PATIENCE = 5.0
+# How long agents that leave for good wait for a broker to say so to.
+GOODBYE_PATIENCE = 5.0
 # A start message carries every part of a host's agents: 10,000 of them fit.
 TELL_LIMIT = 1 << 20
 LINE_LIMIT = 64 * 1024 * 1024
@@ -150,6 +152,7 @@ class Host:
             forgotten=time.time_ns() if self._start.get("life", 0) else 0,
             store=store,
             crowd=self._crowd,
+            ask=connection.ask,
         )
 
     async def play(self) -> None:
@@ -222,8 +225,12 @@ class Host:
             self._failure.set_exception(error)
 
     async def _leaving_for_good(self) -> None:
-        """Until every agent has left for good."""
+        """Until every agent has left for good, and has had an opportunity to say so."""
         await self._leaving.wait()
+        for _ in range(round(GOODBYE_PATIENCE / BEAT)):
+            if all(connection.is_open for connection, _, _ in self._connections):
+                return
+            await asyncio.sleep(BEAT)
 
     async def _beat(self) -> None:
         """Resend, publish telemetry, report progress and results, until every agent has left."""

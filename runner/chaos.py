@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
 # A slow agent's process runs for one part of this period and stands still for the rest; in seconds.
 SLOW_PERIOD = 0.05
+# How often to look whether a dead process is back, in seconds.
+LOOK_EVERY = 0.05
 # Client ids of agents, as the launcher and ``node.connection`` make them.
 _AGENT = re.compile(r"agent-(.+)-[0-9a-f]{16}(-\d+)?\Z")
 
@@ -267,7 +269,8 @@ class Chaos:
                     self._kill(agent, down, forget=isinstance(event, Amnesia))
             case Leave():
                 for host in sorted({self._host_of[agent] for agent in event.agents}):
-                    self._let_leave(host, [agent for agent in event.agents if self._host_of[agent] == host])
+                    own = [agent for agent in event.agents if self._host_of[agent] == host]
+                    self._spawn(self._let_leave(host, own), f"leave-{host}")
             case Join():
                 for agent in event.agents:
                     self._join(self._host_of[agent])
@@ -287,7 +290,11 @@ class Chaos:
         host = self._host_of[agent]
         if down == math.inf:
             self._doomed.add(host)
-            self._end(host, signal.SIGKILL, died=True)
+            if (pid := self._pid(host)) is not None:
+                _signal(pid, signal.SIGKILL)  # that it has ended is heard
+            else:
+                for other in self._shares[host]:
+                    self._lose(other, died=True)
             return
         self._back_at[host] = max(self._back_at.get(host, 0.0), time.monotonic() + down)
         if forget:
@@ -295,22 +302,21 @@ class Chaos:
         if (pid := self._pid(host)) is not None:
             _signal(pid, signal.SIGKILL)
 
-    def _let_leave(self, host: int, agents: list[str]) -> None:
-        """Let agents of a host leave for good, by SIGTERM if it has no others."""
+    async def _let_leave(self, host: int, agents: list[str]) -> None:
+        """Let agents of a host leave for good, by SIGTERM if it has no others; a dead one does so when it is
+        back."""
         assert self._hosts is not None
-        if set(agents) != set(self._shares[host]):
+        pid, again = self._pid(host), False
+        while pid is None and host not in self._doomed:
+            await asyncio.sleep(LOOK_EVERY)
+            pid, again = self._pid(host), True
+        if pid is None:
+            return
+        if again or set(agents) != set(self._shares[host]):
+            # A process that has just started cannot take a signal yet; what it is told waits for it.
             self._hosts.send(host, {"type": "leave", "agents": agents})
-            return
-        self._doomed.add(host)
-        self._end(host, signal.SIGTERM, died=False)
-
-    def _end(self, host: int, number: signal.Signals, *, died: bool) -> None:
-        """End a host for good. What it says and how it ends is heard; a dead one says nothing."""
-        if (pid := self._pid(host)) is not None:
-            _signal(pid, number)
-            return
-        for agent in self._shares[host]:
-            self._lose(agent, died=died)
+        else:
+            _signal(pid, signal.SIGTERM)
 
     def _kill_broker(self, event: BrokerKill) -> None:
         assert self._broker is not None

@@ -12,6 +12,8 @@ from node.agent import GONE
 from node.switchboard import Switchboard
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from broker.virtual import VirtualClient
     from node.agent import Agent
     from node.part import AgentId
@@ -63,6 +65,7 @@ class Life:
             incarnation=number,
             store=store,
             snapshot_every=world.snapshot_every,
+            ask=self.ask,
         )
         self._switchboard = Switchboard(part.run, [self.agent])
         self.wake()
@@ -72,6 +75,11 @@ class Life:
         """Hand a message to the broker, if there is one and this life still lasts."""
         if self.client is not None and self.alive:
             self.client.publish(topic, payload, retain=retain)
+
+    def ask(self, names: Sequence[str]) -> None:
+        """Have the broker tell again what it retains on these topics."""
+        if self.client is not None and self.alive:
+            self.client.subscribe(names)
 
     def connect(self, after: float) -> None:
         """Open a connection and subscribe; say hello ``after`` some seconds."""

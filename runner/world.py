@@ -197,10 +197,12 @@ class World:
             self.stores.pop(name, None)
 
     def leave(self, name: AgentId) -> None:
-        """Let an agent leave for good; its process ends. One that is dead does not come back."""
+        """Let an agent leave for good; its process ends. One that is dead, or has no broker, leaves once it can
+        say so."""
         life = self.lives.get(name)
-        if life is None:
-            self._lose(name, self.roll.left)
+        if life is None or life.client is None:
+            if name not in self.lost and name not in self._to_join:
+                self.network.call_later(BEAT, partial(self.leave, name))
             return
         self._tell(f"leave {name}")
         life.agent.quit()
