@@ -301,11 +301,16 @@ class Agent:
         if self.clock() >= self._told_at + TELL_EVERY:
             self._tell(self._standing())
 
-    def _status(self, state: str) -> Status:
+    def _beat(self, now: float) -> None:
+        """Say that this agent is there."""
+        self._said_at = now
+        self._publish(self._status_topic, self._status(self._standing(), beat=True).pack())
+
+    def _status(self, state: str, *, beat: bool = False) -> Status:
         known = self.neighbours
         without = known.without() if known.absent else ()
         hears = known.heard_absent(self.clock()) if without else ()
-        return Status(state, self.incarnation, self.epoch, self._digest, self._nonce, without, hears)
+        return Status(state, self.incarnation, self.epoch, self._digest, self._nonce, without, hears, beat)
 
     # -- what arrives --------------------------------------------------------------------------------
 
@@ -368,8 +373,8 @@ class Agent:
             return known.liveness.will(src, now)
         if heard.state == QUIT:
             return self._parted(src)
-        if heard.state in (JOIN, UP) and now < self._asked_at + ASKED and src in self.suspects():
-            return None  # perhaps an old word; if not, it will be said again
+        if now < self._asked_at + ASKED and self._may_be_old(src, heard):
+            return None
         if known.liveness.heard(src, now) and src not in known.absent:
             self.keeper.welcome_back(src, now)
         if src in known.absent:
@@ -390,6 +395,10 @@ class Agent:
         known.greeted.add(src)
         self._start_when_ready()
         self._leave_when_acknowledged()
+
+    def _may_be_old(self, src: AgentId, heard: Status) -> bool:
+        """Whether a status may be what the broker has kept; if it is not, a heartbeat will say the same."""
+        return not heard.beat and heard.state in (JOIN, UP) and src in self.suspects()
 
     def receive(self, message: Message) -> None:
         """Take in a decoded message whose topic, run and sender have been checked, whatever the state.
@@ -445,6 +454,8 @@ class Agent:
             self._relink()  # nothing has been said yet that counted on them
             self.conversation = self._converse(self.epoch)
             self.keeper.clear()  # who has left may have spoken before; the others will say theirs again
+            if not self._amnesic:  # a next life must know with whom this one has spoken
+                self._remember_afresh()
             self._start_when_ready()
         elif self.free and self.conversation.saying is not None and self.conversation.saying.survives:
             self.forget({})
@@ -485,13 +496,17 @@ class Agent:
         self.conversation.close()
         self._start_afresh(epoch)
         self.telemetry.begin(epoch)
-        absent = tuple(self.neighbours.absent)
-        self.memory.reset(Saved(epoch, telemetry=self.telemetry.state(), absent=absent))
+        self._remember_afresh()
         if self.state is not JOINING:
             self.state = PLAYING
             self._begin()
             self.hello()
             self.keeper.advance()  # whoever has no neighbours left waits for nobody
+
+    def _remember_afresh(self) -> None:
+        """Put the computation, of which nothing has been heard yet, in the place of what the store holds."""
+        absent = tuple(self.neighbours.absent)
+        self.memory.reset(Saved(self.epoch, telemetry=self.telemetry.state(), absent=absent))
 
     # -- the computation, from its first word to its end ---------------------------------------------
 
@@ -603,8 +618,7 @@ class Agent:
         heartbeat = HEARTBEAT * self.pace
         if self.state is GONE:
             if self.still_calling and now >= self._said_at + heartbeat:
-                self._said_at = now
-                self._publish(self._status_topic, self._status(self._standing()).pack())
+                self._beat(now)
             return
         calling = False
         if now >= self._look_at:
@@ -622,7 +636,7 @@ class Agent:
                 self._asked_at = now
                 self._ask([topics.status(self.run, j) for j in missing])
         if calling or now >= self._said_at + heartbeat:
-            self._said_at = self._called_at = now
-            self._publish(self._status_topic, self._status(self._standing()).pack())
+            self._called_at = now
+            self._beat(now)
         if now >= self.keeper.deadline:
             self.keeper.tick(now)

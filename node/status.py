@@ -29,6 +29,7 @@ class Status:
         nonce: of its process; tells two processes apart that claim the same id.
         without: neighbours that it plays without in this epoch, though they may come back.
         hears: those of them that it has heard lately.
+        beat: whether this is a heartbeat, which the broker does not retain.
     """
 
     state: str
@@ -38,6 +39,7 @@ class Status:
     nonce: str
     without: tuple[AgentId, ...] = ()
     hears: tuple[AgentId, ...] = ()
+    beat: bool = False
 
     def pack(self) -> bytes:
         """As bytes; ``read`` is the inverse."""
@@ -62,11 +64,12 @@ def read(payload: bytes) -> Status:
             "nonce": str(nonce),
             "without": tuple() as without,
             "hears": tuple() as hears,
+            "beat": bool(beat),
         } if (
             0 <= incarnation < codec.COUNT_LIMIT
             and 0 <= epoch < codec.COUNT_LIMIT
             and all(type(j) is str for j in (*without, *hears))
         ):
-            return Status(state, incarnation, epoch, digest, nonce, without, hears)
+            return Status(state, incarnation, epoch, digest, nonce, without, hears, beat)
         case other:
             raise Malformed("status", f"not a status: {other!r:.200}")

@@ -197,7 +197,7 @@ class World:
             self.stores.pop(name, None)
 
     def leave(self, name: AgentId) -> None:
-        """Let an agent leave for good; its process ends. One that is dead, or has no broker, leaves once it can
+        """Let an agent leave for good; its process ends. One that is dead or has no broker leaves when it can
         say so."""
         life = self.lives.get(name)
         if life is None or life.client is None:

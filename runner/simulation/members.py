@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from node.agent import JOINING
 from runner.simulation.instances import Instance
+from runner.simulation.stores import EXACT
 from runner.simulation.watch import Watch, same_bits
 
 if TYPE_CHECKING:
@@ -39,6 +40,14 @@ class MembersWatch(Watch):
         # epoch -> agent -> whom it plays with
         self._peers: dict[int, dict[AgentId, tuple[AgentId, ...]]] = {}
         self._references: dict[tuple[Any, ...], Instance] = {}
+        self._forgot: set[AgentId] = set() if case.store in EXACT else set(case.instance.parts)
+
+    def happened(self, now: float, what: str) -> None:
+        """See ``Watch``."""
+        super().happened(now, what)
+        kind, name, *_ = *what.split(" "), ""
+        if kind == "amnesia":
+            self._forgot.add(name)
 
     def _check(self, agent: Agent, before: Position | None, where: str) -> None:
         if agent.state is JOINING or agent.conversation.saying is None:
@@ -46,7 +55,9 @@ class MembersWatch(Watch):
         noted = self._peers.setdefault(agent.epoch, {})
         peers = noted.setdefault(agent.id, agent.peers)
         if peers != agent.peers:
-            self.violate(f"{where}: plays with {agent.peers}, in the same epoch before with {peers}")
+            if agent.id not in self._forgot:
+                self.violate(f"{where}: plays with {agent.peers}, in the same epoch before with {peers}")
+            noted[agent.id] = agent.peers  # it was told of an epoch that a life of it had been in before
         if before is not None and before[1] == agent.incarnation and before[2] > agent.epoch:
             self.violate(f"{where}: was in epoch {before[2]} before")
 
