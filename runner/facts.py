@@ -119,6 +119,14 @@ def gather(
     synchrony = str(loaded.spec.synchrony.mode)
     free = synchrony == "free"
     standing = current(reports, roll.gone)
+    if not free:
+        for i, report in standing.items():
+            if (report["result"] or {}).get("stopped") is not None:
+                # `vicinal record` may be given another scenario than the agents.
+                raise RunFailed(
+                    f'agent {i} ran freely, but the scenario that judges it has synchrony.mode = "rounds"; '
+                    "expected the scenario that the agents play"
+                )
     parts = components_of(standing, loaded.graph.edges, free=free)
     if missing := [i for i in loaded.agents if i not in standing and i not in roll.gone]:
         raise RunFailed(f"agent {missing[0]} has told nothing")
