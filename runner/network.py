@@ -33,7 +33,8 @@ class NetworkResult(Facts):
 
     Attributes (beside those of ``Facts``):
         mechanism, balance, price_rule: what was played.
-        steps: of the mechanism; depth: rounds that a table takes; play_rounds: both together.
+        steps: of the mechanism; moves: of the prices in each; depth: rounds that a table takes; play_rounds:
+            of all of them.
         allocation, optimal_allocation, prices: agent -> [number]; prices are net ones, a unit.
         taxes: agent -> money.
         link_prices: link -> its multiplier at the optimum.
@@ -61,6 +62,7 @@ class NetworkResult(Facts):
     balance: str
     price_rule: str
     steps: int
+    moves: int
     depth: int
     allocation: dict[str, list[float]]
     optimal_allocation: dict[str, list[float]]
@@ -89,7 +91,9 @@ class NetworkResult(Facts):
     @property
     def play_rounds(self) -> int:
         """Rounds of play."""
-        return self.steps * (self.depth + self.diameter)
+        # After the last step's factor nothing moves any more.
+        more = (self.steps - 1) * (self.moves - 1) * self.depth
+        return self.steps * (self.depth + self.diameter) + more
 
     @property
     def gap_holds(self) -> bool:
@@ -143,7 +147,7 @@ def judge_network(
     facts = gather_facts(loaded, run, mode, reports, seconds, launched_at, run_dir)
     agents, rules = loaded.agents, loaded.contract()
     results = {i: reports[i]["result"] for i in agents}
-    for fact in ("factor", "depth", "steps", "gap", "satisfied"):
+    for fact in ("factor", "depth", "moves", "steps", "gap", "satisfied"):
         common(fact, {i: results[i][fact] for i in agents})
     first = results[agents[0]]
     contracts = contracts_of(loaded)
@@ -161,6 +165,7 @@ def judge_network(
         balance=rules["balance"],
         price_rule=rules["dynamics"]["rule"],
         steps=first["steps"],
+        moves=first["moves"],
         depth=first["depth"],
         allocation={i: [x[i]] for i in agents},
         optimal_allocation={i: [optimum.allocation[i]] for i in agents},

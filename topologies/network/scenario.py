@@ -172,6 +172,7 @@ def rules(spec: Scenario) -> dict[str, Any]:
             "kappa": mechanism.kappa,
             "gamma": mechanism.gamma,
             "start": mechanism.start,
+            "moves": mechanism.moves,
         },
         "stopping": {"rule": rule(spec), "tolerance": stopping.tolerance, "scale": stopping.scale, **limit},
     }

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from node.mechanisms.network.contract import Quotes, Share, Table
+    from node.mechanisms.network.fallback import Fallback
     from node.mechanisms.network.takers import Claim, Taker
     from node.part import AgentId
 
@@ -47,14 +48,17 @@ def gather(quotes: Mapping[AgentId, Quotes]) -> Profile:
     return {name: tables[name] for name in sorted(tables)}
 
 
-def play(takers: Mapping[AgentId, Taker]) -> Iterator[Step]:
+def play(takers: Mapping[AgentId, Taker], moves: int = 1, fallback: Fallback | None = None) -> Iterator[Step]:
     """Rounds of price-taking play, for ever.
 
     Args:
         takers: agent -> its behaviour; they are changed.
+        moves: price moves for every allocation, at least 1.
+        fallback: when to turn to proved steps; never without it.
     """
     guess = 1.0
     agents = sorted(takers)
+    rule, seen = takers[agents[0]].dynamics, FREE
     while True:
         tables = gather({i: takers[i].announce(guess) for i in agents})
         least = min(
@@ -68,3 +72,12 @@ def play(takers: Mapping[AgentId, Taker]) -> Iterator[Step]:
         residual = max(takers[i].update(tables) for i in agents)
         yield Step(tables, factor, shares, gap, claims, residual)
         guess = factor
+        for _ in range(moves - 1):
+            more = gather({i: takers[i].announce(guess) for i in agents})
+            for i in agents:
+                takers[i].update(more)
+        # Agents know the gap of a step in the next one.
+        if fallback is not None and fallback.learn(seen, moves):
+            for i in agents:
+                takers[i].follow(rule.calm if fallback.calm else rule)
+        seen = gap

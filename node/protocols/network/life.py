@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from node.consensus.extremum import maximum, minimum
 from node.consensus.survey import survey
 from node.mechanisms.network.contract import FREE, Share
+from node.mechanisms.network.fallback import Fallback
 from node.mechanisms.network.takers import Claim, taker
 from node.protocols.network.facts import dynamics_of, own_of
 from node.protocols.network.tables import Flooded, flood
@@ -30,12 +31,13 @@ if TYPE_CHECKING:
 Snapshot = tuple[Any, ...]
 Use = Callable[[int, float], None]  # (a number that grows, the amount)
 
-# Steps in a row without a smaller gap after which agents give up: what is asked for is below rounding, or
-# (A4) fails and the optimum is out of reach. All know the gap alike, so all leave in the same step.
-STALLED = 300
-# Without a proof: steps in a row in which no own link was off by more than this part of the tolerance. The
-# error may rise again after a small residual (spec, section 5b), so one step is not enough.
-QUIET, QUIET_STEPS = 0.1, 5
+# Price moves in a row without a smaller gap after which agents give up: what is asked for is below rounding,
+# or (A4) fails and the optimum is out of reach. All know the gap alike, so all leave in the same step. Long
+# enough for the fallback to be called and to show what it can do.
+STALLED = 600
+# Without a proof: price moves in a row at which no own link was off by more than this part of the tolerance.
+# The error may rise again after a small residual (spec, section 5b), so one is not enough.
+QUIET, QUIET_MOVES = 0.1, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,8 @@ class NetworkShare:
         agents: N, as the agents counted it.
         diameter: D of the graph, likewise.
         depth: rounds that a table takes.
-        steps: of the mechanism, each ``depth`` + D rounds.
+        moves: of the prices in a step.
+        steps: of the mechanism, each ``moves`` x ``depth`` + D rounds.
         gap: proved bound on the welfare that is missing; the same bits at every agent.
         satisfied: whether every agent said that the accuracy asked for is there.
         proved: whether it was proved; else it was concluded from small residuals in several successive steps.
@@ -67,6 +70,7 @@ class NetworkShare:
     agents: int
     diameter: int
     depth: int
+    moves: int
     steps: int
     gap: float
     satisfied: bool
@@ -110,7 +114,7 @@ def network(
 
     Prices move by price-taking dynamics (``takers``). The end is proved, not observed: in every step the
     agents also learn N times the largest part of the duality gap, and stop two steps after one whose gap
-    proves every allocation accurate. With the stopping rule "observed" they stop after several steps with
+    proves every allocation accurate. With the stopping rule "observed" they stop after several moves with
     small residuals, which is sooner and proves nothing.
 
     What is in use never exceeds a capacity, at any instant and whatever the network does: a smaller
@@ -130,31 +134,37 @@ def network(
     rules, own = part.contract, own_of(part)
     stopping = rules["stopping"]
     by_proof = stopping["rule"] == "proof"
-    me = taker(own.contract, dynamics_of(rules))
+    rule = dynamics_of(rules)
+    me, fallback = taker(own.contract, rule), Fallback()
     if resume is None:
         routes = yield from survey(part.agent)
         depth = yield from measure(part, own, routes)
         step, guess, in_use = 0, 1.0, 0.0
+        packed = routes.pack()
         residual, quiet, least_gap, since = 0.0, 0, FREE, 0
         last: Played | None = None
         before: Played | None = None
     else:
-        packed, depth, step, guess, in_use, (residual, quiet, least_gap, since), prices, last, before = (
-            _restored(own, resume)
-        )
+        packed, depth, step, guess, in_use, counts, prices, turned, last, before = _restored(own, resume)
+        residual, quiet, least_gap, since = counts
         routes = Routes.unpack(packed)
+        fallback.restore(turned)
+        if fallback.calm:
+            me.follow(rule.calm)
         me.restore(prices)
     agents, diameter, limit = len(routes.agents), routes.diameter, stopping.get("max_rounds")
+    moves = rules["dynamics"]["moves"] or moves_for(depth, diameter)
 
     while True:
         saved = (
-            routes.pack(),
+            packed,
             depth,
             step,
             guess,
             in_use,
             (residual, quiet, least_gap, since),
             me.state(),
+            fallback.state(),
             _packed(last),
             _packed(before),
         )
@@ -180,14 +190,14 @@ def network(
             diameter,
         )
         factor = own.contract.factor(least)
+        gap = FREE
         if last is not None:
             gap, largest, tolerance = -part_of_gap * agents, -size, stopping["tolerance"]
             # The largest optimal share is at least ``largest`` less the error, hence the 1 + tolerance.
             error = tolerance * (stopping.get("scale") or largest / (1.0 + tolerance))
-            quiet = quiet + 1 if residual <= QUIET * tolerance else 0
-            proved = last.claim.holds(gap, error) if by_proof else quiet >= QUIET_STEPS
+            proved = last.claim.holds(gap, error) if by_proof else quiet >= QUIET_MOVES
             last = _judged(last, gap, proved)
-            least_gap, since = (gap, 0) if gap < least_gap else (least_gap, since + 1)
+            least_gap, since = (gap, 0) if gap < least_gap else (least_gap, since + moves)
         share = own.contract.share(tables, factor)
         in_use = min(in_use, share.allocation)
         use(2 * step + 1, in_use)
@@ -213,6 +223,7 @@ def network(
                 agents=agents,
                 diameter=diameter,
                 depth=depth,
+                moves=moves,
                 steps=step,
                 gap=final.gap,
                 satisfied=bool(all_satisfied),
@@ -221,7 +232,23 @@ def network(
         before = last
         last = Played(share, me.demand, quotes, factor, *me.claim(tables, least))
         residual = me.update(tables)
+        quiet = quiet + 1 if residual <= QUIET * stopping["tolerance"] else 0
         guess = factor
+        # Prices need no common factor, and the flood of it may take much longer than that of the tables.
+        for _ in range(moves - 1):
+            flooded = yield from flood(
+                part.agent, part.heard_by, own.channels, me.announce(guess), own.widths, depth, "prices"
+            )
+            residual = me.update(flooded.tables)
+            quiet = quiet + 1 if residual <= QUIET * stopping["tolerance"] else 0
+        if rule.fast and fallback.learn(gap, moves):
+            me.follow(rule.calm if fallback.calm else rule)
+
+
+def moves_for(depth: int, diameter: int) -> int:
+    """Price moves for every allocation where the scenario does not say: as many as fit into twice the rounds
+    that the common factor takes. Finding the factor then makes the whole half as long again, not more."""
+    return max(1, 2 * diameter // depth)
 
 
 def measure(part: Part, own: Own, routes: Routes) -> Generator[Say, Heard, int]:

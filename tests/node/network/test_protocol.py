@@ -45,9 +45,11 @@ def test_the_agents_do_what_sequential_play_does_bit_for_bit(name, prices):
     ended = in_lockstep(scenario.parts("test"))
     contracts = contracts_of(scenario)
     takers = {i: taker(c, dynamics_of(scenario.contract())) for i, c in contracts.items()}
-    steps = list(itertools.islice(play(takers), 25))
     first = next(iter(ended.results.values()))
-    assert ended.rounds > first.steps * (first.depth + first.diameter)
+    assert first.moves == max(1, 2 * first.diameter // first.depth)
+    steps = list(itertools.islice(play(takers, first.moves), 25))
+    more = (first.steps - 1) * (first.moves - 1) * first.depth
+    assert ended.rounds > first.steps * (first.depth + first.diameter) + more
     # Proved: of the step two before the last one; else of the last but one.
     step = steps[first.steps - (3 if first.satisfied else 2)]
     for i, result in ended.results.items():
