@@ -15,6 +15,8 @@ PATIENCE = 50
 # Below this excess, relative to the capacity, rounding is all that is left to improve.
 NOISE = 1e-13
 
+RULES = ("fast", "padr", "proved", "constant", "strategic")
+
 RowState = tuple[float, float, float, bool, float, float, int]
 
 
@@ -27,6 +29,7 @@ class Dynamics:
             Agents turn to ``proved`` while that is called for (``fallback``). ``padr``: plain steps scaled by
             the curvature at the current demands. ``proved``: plain steps scaled by the least curvature of
             the whole range, which provably converge, slowly. ``constant``: plain steps of ``gamma``.
+            ``strategic``: no price dynamics but best responses of the game, which do not converge.
         kappa: multiplies the scaled step; 1 is the default, 2 the limit of stability.
         gamma: the constant step, money per unit of excess; with ``constant`` only.
         start: the price of every link before the first round, >= 0.
@@ -40,8 +43,8 @@ class Dynamics:
     start: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.rule not in ("fast", "padr", "proved", "constant"):
-            raise ValueError(f"unknown rule {self.rule!r}; expected fast, padr, proved or constant")
+        if self.rule not in RULES:
+            raise ValueError(f"unknown rule {self.rule!r}; expected one of {', '.join(RULES)}")
         if not 0.0 < self.kappa < 2.0:
             raise ValueError(f"expected 0 < kappa < 2, got {self.kappa}")
         if (self.rule == "constant") != (self.gamma is not None):

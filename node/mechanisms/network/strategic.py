@@ -35,6 +35,8 @@ SCAN: tuple[float, ...] = (
 )
 # Then the gap around the best of them is cut into so many, so often: to a part in 16^7 = 2.7e8.
 ZOOM, ZOOMS = 33, 8
+# The largest demand tried, in units of what is reasonable.
+MOST = 1e4
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def with_demand(contract: Contract, tables: Tables, rest: float, y: float) -> Qu
     return contract.reply(y, changed, factor_of(contract, changed, rest))
 
 
-def best_response(contract: Contract, tables: Tables, rest: float, most: float = 1e4) -> Response:
+def best_response(contract: Contract, tables: Tables, rest: float, cap: float = math.inf) -> Response:
     """Search the best message against the others': a scan of demands, then ever closer around the best one.
 
     A lower bound on what there is to gain; the payoff need not have one maximum only.
@@ -95,8 +97,8 @@ def best_response(contract: Contract, tables: Tables, rest: float, most: float =
         contract: the agent's side.
         tables: the profile; own entries may be longer than quotes.
         rest: the factor that the other channels allow.
-        most: the largest demand tried, in units of the largest useful one. A supremum at infinity is not
-            attained, so there is no best response then.
+        cap: no larger demand is tried. What is tried goes up to ``MOST`` times the larger of the present and
+            the largest useful demand; a supremum at infinity is not attained, so there may be no best one.
     """
     own = {name: tables[name][contract.me] for name in contract.channels}
     now = payoff(contract, tables, rest)
@@ -106,7 +108,7 @@ def best_response(contract: Contract, tables: Tables, rest: float, most: float =
         quotes = with_demand(contract, tables, rest, y)
         return payoff(contract, tables, rest, quotes), quotes
 
-    top = most * contract.highest
+    top = min(cap, MOST * max(contract.highest, present))
     candidates = {
         min(max(s * base, contract.lowest), top) for s in SCAN for base in (present, contract.highest)
     }
@@ -145,7 +147,8 @@ def play_best_responses(
     Args:
         contracts: everybody's side.
         start: agent -> its first quotes.
-        damping: the part of the way from the old message to the best one, in (0, 1].
+        damping: the part of the way from the old message to the best one, in (0, 1]. Demands stay below
+            ``MOST`` times the largest useful one: they would grow without end.
     """
     quotes = {i: dict(start[i]) for i in sorted(contracts)}
     while True:
@@ -154,7 +157,7 @@ def play_best_responses(
         every = limits(contracts, tables)
         for i, c in contracts.items():
             own = {name: tables[name] for name in c.channels}
-            best = best_response(c, own, rest_of(c, every)).quotes
+            best = best_response(c, own, rest_of(c, every), MOST * c.highest).quotes
             quotes[i] = {
                 name: tuple(
                     old + damping * (new - old) for old, new in zip(quotes[i][name], best[name], strict=True)

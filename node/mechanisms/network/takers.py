@@ -108,9 +108,9 @@ class Taker(ABC):
     def idle_value(self, tables: Tables, factor: float) -> float:
         """Price times what is left free, over the channels whose first member this agent is; >= 0."""
 
-    @abstractmethod
     def _replicas(self) -> tuple[Replica, ...]:
         """Everything that has a state, in a fixed order."""
+        return ()
 
     def follow(self, dynamics: Dynamics) -> None:
         """Go on by another rule."""
@@ -360,7 +360,17 @@ class LinearTaker(Taker):
 
 
 def taker(contract: Unicast | Multicast | Linear, dynamics: Dynamics) -> Taker:
-    """The price-taking agent over a contract."""
+    """The agent over a contract: a price-taking one, or with the rule "strategic" one of ``responder``.
+
+    Raises:
+        ValueError: for "strategic" with another mechanism than unicast.
+    """
+    if dynamics.rule == "strategic":
+        from node.mechanisms.network.responder import Responder  # it is a Taker, so it imports this module
+
+        if not isinstance(contract, Unicast):
+            raise ValueError(f"agent {contract.me}: best responses are played with unicast only")
+        return Responder(contract, dynamics)
     match contract:
         case Unicast():
             return UnicastTaker(contract, dynamics)
