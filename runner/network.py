@@ -234,8 +234,8 @@ def with_record(result: NetworkResult, loaded: LoadedScenario, record: Record) -
 
 
 def _regrets(contracts: Mapping[str, Contract], record: Record, rounds: list[int]) -> dict[int, float]:
-    """Step -> largest regret. Of every step, or of every k-th and the last one, with the smallest k that keeps
-    the best responses to be searched below ``RECORDED`` or so."""
+    """Step -> largest regret. Of every step, or of every k-th and the last one, with the smallest k by which
+    no more than ``RECORDED`` best responses and those of the last step are searched."""
     if not rounds:
         return {}
     stride = max(1, math.ceil(len(rounds) * len(contracts) / RECORDED))

@@ -194,6 +194,12 @@ MISTAKES = {
         'name = "unicast"\nprices = "strategic"\nmoves = 2',
         "mechanism.moves: got 2; expected 1",
     ),
+    "sums where tables are needed": (
+        LINEAR,
+        'name = "linear"',
+        'name = "linear"\nexchange = "convergecast"',
+        'mechanism.exchange: got "convergecast"; expected "flood"',
+    ),
     "no moves": (SMALL, 'name = "unicast"', 'name = "unicast"\nmoves = 0', "mechanism.moves: got 0"),
     "balance of another mechanism": (
         SMALL,

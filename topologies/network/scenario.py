@@ -128,6 +128,17 @@ def _sections(spec: Scenario) -> tuple[NetworkEnvironment, NetworkMechanism]:
                 'a number > 0 with prices = "constant", and no such key otherwise',
             )
         )
+    if mechanism.exchange == "convergecast" and (mechanism.name, mechanism.prices == "strategic") != (
+        "unicast",
+        False,
+    ):
+        raise Invalid(
+            Problem(
+                "mechanism.exchange",
+                'got "convergecast"',
+                '"flood": sums are all that price-taking unicast needs, all else needs whole tables',
+            )
+        )
     if mechanism.prices == "strategic":
         _check_strategic(mechanism)
     if spec.stopping.rule not in RULES and "rule" in spec.stopping.model_fields_set:
@@ -190,6 +201,7 @@ def rules(spec: Scenario) -> dict[str, Any]:
         "eta": mechanism.eta if mechanism.eta is not None else ETA[mechanism.name],
         "xi": mechanism.xi,
         "zeta": mechanism.zeta,
+        "exchange": mechanism.exchange,
         "dynamics": {
             "rule": mechanism.prices,
             "kappa": mechanism.kappa,

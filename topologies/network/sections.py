@@ -154,6 +154,9 @@ class NetworkMechanism(Section):
         default=None, gt=0, description='a finite number > 0, with prices = "constant"'
     )
     start: float = Field(default=1.0, ge=0, description="a finite number >= 0")
+    exchange: Literal["flood", "convergecast"] = Field(
+        default="flood", description='"flood" or "convergecast"'
+    )
     moves: int | None = Field(
         default=None, ge=1, le=1000, description="a whole number from 1 to 1000: price moves in a step"
     )

@@ -21,7 +21,7 @@ from node.mechanisms.network.takers import Claim, Taker
 from node.mechanisms.network.valuations import demand
 
 if TYPE_CHECKING:
-    from node.mechanisms.network.contract import Quote, Table, Tables
+    from node.mechanisms.network.contract import Quote, Seen, Tables
     from node.mechanisms.network.prices import Dynamics
     from node.mechanisms.network.unicast import Unicast
 
@@ -53,13 +53,13 @@ class Responder(Taker):
         """(y, p, rho, 0, 0) on every link; rho is part of the response, so the guess is not used."""
         return {name: (*quote, 0.0, 0.0) for name, quote in self._quotes.items()}
 
-    def claim(self, tables: Tables, least: float) -> tuple[Claim, float]:
+    def claim(self, tables: Seen, least: float) -> tuple[Claim, float]:
         """As for price-takers, at the mean of what is quoted: any price bounds the planner from above, if it
         is the same for all on a link."""
         self._least = least
         self.demand = next(iter(self._quotes.values()))[0]
         self.price = math.fsum(
-            link.coefficients[self.contract.me] * _mean(tables[name])
+            link.coefficients[self.contract.me] * self._mean(name, tables)
             for name, link in self.contract.links.items()
         )
         self.ideal = demand(self.contract.valuation, self.price, 0.0, self.contract.highest)
@@ -69,8 +69,8 @@ class Responder(Taker):
         """Respond; the largest projected excess, as for price-takers. Needs ``claim`` of the same tables."""
         contract, worst = self.contract, 0.0
         for name, link in contract.links.items():
-            excess = math.fsum(a * tables[name][j][0] for j, a in link.coefficients.items()) - link.capacity
-            if excess > 0.0 or _mean(tables[name]) > 0.0:
+            excess = contract.sums(name, tables).load - link.capacity
+            if excess > 0.0 or self._mean(name, tables) > 0.0:
                 worst = max(worst, abs(excess) / link.capacity)
         own = min(contract.limits(tables).values())
         rest = self._least if self._least < own else FREE
@@ -87,15 +87,11 @@ class Responder(Taker):
         }
         return worst
 
-    def idle_value(self, tables: Tables, factor: float) -> float:
+    def idle_value(self, tables: Seen, factor: float) -> float:
         """Mean price times what is left free, on the links that this agent leads."""
         return math.fsum(
-            _mean(tables[name])
-            * max(
-                0.0,
-                link.capacity
-                - factor * math.fsum(a * tables[name][j][0] for j, a in link.coefficients.items()),
-            )
+            self._mean(name, tables)
+            * max(0.0, link.capacity - factor * self.contract.sums(name, tables).load)
             for name, link in self.contract.links.items()
             if link.members[0] == self.contract.me
         )
@@ -108,6 +104,5 @@ class Responder(Taker):
         """Inverse of ``state``."""
         self._quotes = dict(zip(self._quotes, state, strict=True))
 
-
-def _mean(table: Table) -> float:
-    return math.fsum(quote[1] for quote in table.values()) / len(table)
+    def _mean(self, name: str, tables: Seen) -> float:
+        return self.contract.sums(name, tables).price / len(self.contract.links[name].members)

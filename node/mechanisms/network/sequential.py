@@ -58,26 +58,27 @@ def play(takers: Mapping[AgentId, Taker], moves: int = 1, fallback: Fallback | N
     """
     guess = 1.0
     agents = sorted(takers)
-    rule, seen = takers[agents[0]].dynamics, FREE
+    rule, known = takers[agents[0]].dynamics, FREE
     while True:
         tables = gather({i: takers[i].announce(guess) for i in agents})
+        seen = {i: takers[i].read(tables) for i in agents}
         least = min(
-            (limit for i in agents for limit in takers[i].contract.limits(tables).values()), default=FREE
+            (limit for i in agents for limit in takers[i].contract.limits(seen[i]).values()), default=FREE
         )
         factor = takers[agents[0]].contract.factor(least)
-        shares = {i: takers[i].contract.share(tables, factor) for i in agents}
-        claimed = {i: takers[i].claim(tables, least) for i in agents}
+        shares = {i: takers[i].contract.share(seen[i], factor) for i in agents}
+        claimed = {i: takers[i].claim(seen[i], least) for i in agents}
         claims = {i: claim for i, (claim, _) in claimed.items()}
         gap = len(agents) * max(part for _, part in claimed.values())
-        residual = max(takers[i].update(tables) for i in agents)
+        residual = max(takers[i].update(seen[i]) for i in agents)
         yield Step(tables, factor, shares, gap, claims, residual)
         guess = factor
         for _ in range(moves - 1):
             more = gather({i: takers[i].announce(guess) for i in agents})
             for i in agents:
-                takers[i].update(more)
+                takers[i].update(takers[i].read(more))
         # Agents know the gap of a step in the next one.
-        if fallback is not None and fallback.learn(seen, moves):
+        if fallback is not None and fallback.learn(known, moves):
             for i in agents:
                 takers[i].follow(rule.calm if fallback.calm else rule)
-        seen = gap
+        known = gap

@@ -26,7 +26,8 @@ from node.mechanisms.network.unicast import Unicast
 from node.mechanisms.network.valuations import demand
 
 if TYPE_CHECKING:
-    from node.mechanisms.network.contract import Contract, Quote, Tables
+    from node.mechanisms.network.contract import Contract, Quote, Seen, Tables
+    from node.mechanisms.network.sums import LinkSums
     from node.mechanisms.network.valuations import Valuation
 
 # Roundings that a gap is trusted to no better than: two values of v, 1.5 units in the last place each, and P.
@@ -100,12 +101,16 @@ class Taker(ABC):
             guess: rho, the agent's guess of r: that of the round before.
         """
 
+    def read(self, tables: Tables) -> Any:
+        """What the agent needs of its tables; ``claim`` and ``update`` take it in their place."""
+        return tables
+
     @abstractmethod
-    def update(self, tables: Tables) -> float:
+    def update(self, tables: Any) -> float:
         """Move the prices of the own channels; the largest projected excess, relative to the capacity."""
 
     @abstractmethod
-    def idle_value(self, tables: Tables, factor: float) -> float:
+    def idle_value(self, tables: Any, factor: float) -> float:
         """Price times what is left free, over the channels whose first member this agent is; >= 0."""
 
     def _replicas(self) -> tuple[Replica, ...]:
@@ -137,7 +142,7 @@ class Taker(ABC):
         at = contract.highest if self.dynamics.rule == "proved" else self.demand
         self.spread = 1.0 / valuation.curvature(at)
 
-    def claim(self, tables: Tables, least: float) -> tuple[Claim, float]:
+    def claim(self, tables: Any, least: float) -> tuple[Claim, float]:
         """What a proof that this round's allocation is accurate needs of this agent, and its part of the gap.
 
         The prices z bound the best welfare W* from above by sum max(v_i - P_i x) + sum z_l c_l. The
@@ -146,7 +151,7 @@ class Taker(ABC):
         is taken at the factor without guard, or the guard would be all that can be seen near the end.
 
         Args:
-            tables: of this round.
+            tables: of this round, or what ``read`` makes of them.
             least: the least limit of the network.
         """
         v, factor = self.contract.valuation, self.contract.exact(least)
@@ -175,26 +180,24 @@ class UnicastTaker(Taker):
         rho = guess if self.contract.strong else 0.0
         return {name: (self.demand, z[name], rho, count, self.spread) for name in own}
 
-    def update(self, tables: Tables) -> float:
+    def read(self, tables: Tables) -> dict[str, LinkSums]:
+        """Sums are all that a flow needs."""
+        return self.contract.read(tables)
+
+    def update(self, tables: Seen) -> float:
         """Every link's price by its excess."""
         worst = 0.0
         for name, link in self.contract.links.items():
-            table = tables[name]
-            load = math.fsum(a * table[j][0] for j, a in link.coefficients.items())
-            shared = math.fsum(a * table[j][3] * table[j][4] for j, a in link.coefficients.items())
-            alone = math.fsum(a * a * table[j][4] for j, a in link.coefficients.items())
-            worst = max(worst, self.prices[name].update(load, shared, alone) / link.capacity)
+            sums = self.contract.sums(name, tables)
+            residual = self.prices[name].update(sums.load, sums.shared, sums.alone)
+            worst = max(worst, residual / link.capacity)
         return worst
 
-    def idle_value(self, tables: Tables, factor: float) -> float:
+    def idle_value(self, tables: Seen, factor: float) -> float:
         """z (c - r Y) of the links that this agent leads."""
         return math.fsum(
             self.prices[name].announced
-            * max(
-                0.0,
-                link.capacity
-                - factor * math.fsum(a * tables[name][j][0] for j, a in link.coefficients.items()),
-            )
+            * max(0.0, link.capacity - factor * self.contract.sums(name, tables).load)
             for name, link in self.contract.links.items()
             if link.members[0] == self.contract.me
         )
