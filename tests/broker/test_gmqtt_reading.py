@@ -182,3 +182,20 @@ async def test_a_packet_longer_than_is_read_ends_the_connection_before_it_is_tak
     assert sock.aborted
     assert f"at most {PACKET_LIMIT} are read" in link.lost
     link.connection_lost(None)
+
+
+async def test_cancellation_that_comes_with_the_answer_is_not_lost():
+    transport = GmqttTransport(Address("h", 1), "id", lambda topic, payload: None)
+    client, sock = _Client(transport), Socket()
+    client.link.connection_made(sock)  # type: ignore[arg-type]
+    client._connection = client.link.connection
+    transport._client, transport._link = client, client.link
+    task = asyncio.create_task(transport.subscribe(["a"]))
+    while not client.awaited:  # noqa: ASYNC110  # nothing tells of it
+        await asyncio.sleep(0)
+    (answer,) = client.awaited.values()
+    answer.set_result([0])
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    client.link.connection_lost(None)
