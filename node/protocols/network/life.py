@@ -145,12 +145,12 @@ def network(
         wires = yield from measure(part, own, routes, rules["exchange"])
         step, guess, in_use = 0, 1.0, 0.0
         packed = routes.pack()
-        residual, quiet, least_gap, since = 0.0, 0, FREE, 0
+        residual, quiet, settled, least_gap, since = 0.0, 0, False, FREE, 0
         last: Played | None = None
         before: Played | None = None
     else:
         packed, wired, step, guess, in_use, counts, prices, turned, last, before = _restored(own, resume)
-        residual, quiet, least_gap, since = counts
+        residual, quiet, settled, least_gap, since = counts
         routes, wires = Routes.unpack(packed), Wires.unpack(wired)
         fallback.restore(turned)
         if fallback.calm:
@@ -167,7 +167,7 @@ def network(
             step,
             guess,
             in_use,
-            (residual, quiet, least_gap, since),
+            (residual, quiet, settled, least_gap, since),
             me.state(),
             fallback.state(),
             _packed(last),
@@ -199,7 +199,7 @@ def network(
             gap, largest, tolerance = -part_of_gap * agents, -size, stopping["tolerance"]
             # The largest optimal share is at least ``largest`` less the error, hence the 1 + tolerance.
             error = tolerance * (stopping.get("scale") or largest / (1.0 + tolerance))
-            proved = last.claim.holds(gap, error) if by_proof else quiet >= QUIET_MOVES
+            proved = last.claim.holds(gap, error) if by_proof else settled
             last = _judged(last, gap, proved)
             least_gap, since = (gap, 0) if gap < least_gap else (least_gap, since + moves)
         share = own.contract.share(tables, factor)
@@ -236,6 +236,7 @@ def network(
         last = Played(share, me.demand, quotes, factor, *me.claim(tables, least))
         residual = me.update(tables)
         quiet = quiet + 1 if residual <= QUIET * stopping["tolerance"] else 0
+        settled = quiet >= QUIET_MOVES  # of this step's allocation; prices may move on before the next one
         guess = factor
         # Prices need no common factor, and the flood of it may take much longer than that of the tables.
         for _ in range(moves - 1):
