@@ -112,7 +112,10 @@ class Played:
 
 
 def network(
-    part: Part, resume: Snapshot | None = None, use: Use = lambda stamp, amount: None
+    part: Part,
+    resume: Snapshot | None = None,
+    use: Use = lambda stamp, amount: None,
+    behave: Callable[[Taker], Taker] | None = None,
 ) -> Generator[Say, Heard, NetworkShare]:
     """Find this agent's share of the capacities and its tax.
 
@@ -130,6 +133,7 @@ def network(
         resume: a snapshot taken during play, or None.
         use: called with what is to be in use from now on, and a number that grows with every call of a life.
             A life that is replayed calls it again with what is past: then the number is not larger.
+        behave: makes of the price-taking behaviour that of the agent; None: it is that of the agent.
     Raises:
         ValueError: for what the mechanism refuses.
         Unreachable: at every agent in the same round, if a link lacks relays.
@@ -140,6 +144,8 @@ def network(
     by_proof = stopping["rule"] == "proof"
     rule = dynamics_of(rules)
     me, fallback = taker(own.contract, rule), Fallback()
+    if behave is not None:
+        me = behave(me)
     if resume is None:
         routes = yield from survey(part.agent)
         wires = yield from measure(part, own, routes, rules["exchange"])

@@ -160,3 +160,14 @@ def test_the_prices_of_the_pairs_add_up_to_the_offsets():
             assert up_next - down_next - up_last + down_last == pytest.approx(prices.announced[i], abs=1e-14)
         demands = {i: 1.0 + 0.3 * n + 0.1 * k for n, i in enumerate(members)}
         prices.update(demands, dict.fromkeys(members, 2.0), {i: 0.5 + 0.1 * n for n, i in enumerate(members)})
+
+
+def test_an_agent_that_deviates_changes_the_rule_with_the_others():
+    from node.strategies import bundled
+    from node.strategies.takers import Bent
+
+    contracts = instances.corn()
+    honest = taker(contracts["a1"], Dynamics("fast"))
+    bent = Bent(honest, bundled.Exaggerate(2.0))
+    bent.follow(Dynamics("fast").calm)
+    assert honest.dynamics.rule == bent.dynamics.rule == "proved"
