@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import math
 import sys
@@ -82,14 +81,16 @@ def read_tolerances(given: Sequence[str]) -> dict[str, float]:
         UserError: naming what is wrong and, for an unknown line, the nearest.
     """
     from runner.check.lines import NAMES
+    from topologies.nearest import did_you_mean
 
     found = {}
     for text in given:
         name, _, value = text.partition("=")
         if name not in NAMES:
-            near = difflib.get_close_matches(name, NAMES, 1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise UserError(f"--tolerance {text}: no line {name!r}; {hint}expected one of {', '.join(NAMES)}")
+            meant = did_you_mean(name, NAMES)
+            raise UserError(
+                f"--tolerance {text}: no line {name!r}; expected one of {', '.join(NAMES)}{meant}"
+            )
         try:
             number = float(value)
         except ValueError:
