@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runner.check import command as check
 from runner.compose import command
 from runner.deviate import command as deviate
 from runner.errors import Interrupted, RunFailed, UserError
@@ -107,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     record.add_argument("--agents", action="store_true", help="also print what every agent gets and pays")
     record.add_argument("--quiet", action="store_true", help="no progress display")
     record.set_defaults(command=_record)
+
+    check.add_parser(commands)
 
     compose = commands.add_parser(
         "compose",
