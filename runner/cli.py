@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner import completion
 from runner.compose import command
+from runner.deviate import command as deviate
 from runner.doctor import command as diagnosis
 from runner.errors import Interrupted, RunFailed, UserError
 from runner.figures import command as figures
@@ -157,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     figures.add_arguments(plot)
     plot.set_defaults(command=figures.main)
+    deviate.add_parser(commands, _scenario_arguments)
 
     doctor = commands.add_parser(
         "doctor",
