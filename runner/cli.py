@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.compose import command
 from runner.errors import Interrupted, RunFailed, UserError
+from runner.page import command as page_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -116,6 +117,16 @@ def _parser() -> argparse.ArgumentParser:
     _scenario_arguments(compose)
     command.add_arguments(compose)
     compose.set_defaults(command=_compose)
+
+    page = commands.add_parser(
+        "page",
+        help="show a run in a browser, live or replayed",
+        description=page_command.DESCRIPTION,
+        epilog=page_command.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    page_command.add_arguments(page)
+    page.set_defaults(command=_page)
 
     simulate = commands.add_parser("simulate", help="look for mistakes under storms", description=_SIMULATE)
     simulate.add_argument("scenario", metavar="SCENARIO", nargs="*", help="simulate these, not drawn ones")
@@ -305,6 +316,10 @@ def _print(result: Any, arguments: argparse.Namespace) -> int:
 
 def _compose(arguments: argparse.Namespace) -> int:
     return command.compose(_load(arguments), arguments)
+
+
+def _page(arguments: argparse.Namespace) -> int:
+    return page_command.page(arguments, _until_signal)
 
 
 def _simulate(arguments: argparse.Namespace) -> int:

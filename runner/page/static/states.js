@@ -1,0 +1,43 @@
+// An agent's state at a moment: what it is called, and how it looks.
+
+export const STATES = {
+  unknown: { title: "nothing known", variable: "unknown", hollow: true },
+  setup: { title: "setting up", variable: "setup", hollow: true },
+  playing: { title: "playing", variable: "playing", hollow: false },
+  rest: { title: "at rest", variable: "rest", hollow: false },
+  down: { title: "down", variable: "down", hollow: true },
+};
+
+// Which agents are away at a time: killed and not back, or made to stand still.
+export function awayAt(events, time, began, agents) {
+  const away = new Set();
+  const until = new Map();
+  for (const event of events) {
+    const at = event.time - began;
+    if (at > time) break;
+    if (event.kind === "down") for (const i of event.agents) away.add(i);
+    if (event.kind === "back") for (const i of event.agents) away.delete(i);
+    if (event.kind === "pause") for (const i of event.agents) until.set(i, at + (event.lasts ?? 0));
+  }
+  for (const [i, end] of until) if (time < end) away.add(i);
+  return away;
+}
+
+// The state of every agent at a frame. Heard states count only where the newest frame is shown.
+export function statesAt(data, sketch, frame, following) {
+  const residuals = data.asOf("residual", frame);
+  const times = data.asOf("", frame);
+  const newest = following && sketch.live;
+  const now = newest ? Date.now() / 1000 - data.began : data.timeOf(frame);
+  const away = awayAt(sketch.events, now, data.began, data.agents);
+  const states = new Array(data.agents);
+  for (let i = 0; i < data.agents; i++) {
+    const heard = sketch.states[i];
+    if (away.has(i) || (newest && heard === "x")) states[i] = "down";
+    else if (!Number.isNaN(times[i])) {
+      const limit = data.thresholds[i];
+      states[i] = limit !== null && limit !== undefined && residuals[i] <= limit ? "rest" : "playing";
+    } else states[i] = newest && heard !== "-" ? "setup" : "unknown";
+  }
+  return states;
+}
