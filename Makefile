@@ -51,7 +51,7 @@ docker-demo: demos
 $(VENV)/.installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "vicinal needs Python 3.11 or newer on PATH" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[plot,compose,fast,test,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[plot,compose,page,fast,test,dev]'
 	@touch $@
 
 clean:

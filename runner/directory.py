@@ -99,7 +99,9 @@ def announce(directory: Path, **content: Any) -> None:
     whole = {"pid": os.getpid(), "host": platform.node(), **content}
     try:
         # Another file first: whoever polls is to read a whole one.
-        with open(os.open(path.with_suffix(".tmp"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        with open(
+            os.open(path.with_suffix(".tmp"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w"
+        ) as file:
             json.dump(whole, file)
         os.replace(path.with_suffix(".tmp"), path)
     except OSError as error:

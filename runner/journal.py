@@ -1,22 +1,22 @@
 """What befell a run while it went on: faults that were made, processes that ended and came back.
 
-``events.jsonl`` in the run's directory, one JSON object a line and a file only once there is something to say:
+``events.jsonl`` in the run's directory, one JSON object a line, is there once there is something to say:
 
     {"time", "kind", "text", "agents", "lasts"}
 
-``time`` is in Unix seconds, the runner's own clock; ``kind`` is that of the fault (``crash``, ``pause``, ...),
-``down`` and ``back`` of a process, or ``warning``; ``lasts`` is in seconds or null.
+``time`` is in Unix seconds, by the runner's clock; ``kind`` is that of a fault (``crash``, ``pause``, ...) or
+``down`` and ``back`` of a process; ``lasts`` is in seconds or null.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from topologies.faults import AnyEvent
 

@@ -1,21 +1,22 @@
 """What agents measured, at the resolution of a screen: a frame stands for so many rounds in a row.
 
-However long a run is, it has at most ``CAPACITY`` frames: when they are full, two become one. A frame holds of
-every agent what it measured last in these rounds; and of what tells how far the network is from rest, the
+However long a run is, it has at most ``CAPACITY`` frames: when they are full, two become one. A frame holds
+of every agent what it measured last in these rounds; and of what tells how far the network is from rest, the
 largest value of these rounds, so that no peak is lost between two frames.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from runner.record import Record
 
 Vector = NDArray[np.float64]
@@ -224,15 +225,15 @@ class Frames:
         """Two frames become one."""
         half = self.capacity // 2
 
-        def joined(array: NDArray[np.float32] | Vector, *, largest: bool = False) -> NDArray[np.generic]:
+        def joined(array: NDArray[Any], *, largest: bool = False) -> NDArray[Any]:
             even, odd = array[::2], array[1::2]
             whole = np.full_like(array, np.nan)
             whole[:half] = np.fmax(even, odd) if largest else np.where(np.isnan(odd), even, odd)
             return whole
 
         for name, series in self.values.items():
-            self.values[name] = joined(series, largest=name in LARGEST)  # type: ignore[assignment]
-        self.times = joined(self.times)  # type: ignore[assignment]
+            self.values[name] = joined(series, largest=name in LARGEST)
+        self.times = joined(self.times)
         rounds = np.full_like(self._round, -1)
         rounds[:half] = np.maximum(self._round[::2], self._round[1::2])
         self._round = rounds

@@ -1,4 +1,4 @@
-"""What is fixed before a run starts, from its directory: who there is, the graph, the rules, what is private."""
+"""What is fixed before a run starts, from its directory: who there is, the graph, what is private."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import platform
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from runner.page.layout import place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -40,13 +40,13 @@ class Scene:
     Attributes:
         run_dir: where.
         meta: what ``meta.json`` says.
-        facts: what the page says of the run at its head: title, numbers of agents and edges, mechanism, ...
+        facts: what the page says of the run: title, numbers of agents and edges, mechanism, ...
         agents: ids of those that are shown, ascending.
         total: how many there are.
-        edges: (E, 2) numbers of agents in ``agents``; (i, j): i listens to j. Of two directions one is here.
+        edges: (E, 2) numbers of agents in ``agents``; (i, j): i listens to j; undirected ones once.
         places: (N, 2) within [-1, 1].
         aim: where play is to lead; None if nobody knows.
-        private: agent -> its utility, and what it gets at the optimum; None if the directory has no utilities.
+        facts: what the page says of the run: title, mechanism, numbers of agents and of edges, ...
     """
 
     run_dir: Path
@@ -93,7 +93,9 @@ def read(run_dir: Path) -> Scene:
 def of(loaded: LoadedScenario, run_dir: Path, meta: dict[str, Any]) -> Scene:
     """The scene of a scenario that is loaded already."""
     everybody = loaded.agents
-    agents = everybody if len(everybody) <= MOST_AGENTS else tuple(sorted(loaded.recorded)) or everybody[:1000]
+    agents = (
+        everybody if len(everybody) <= MOST_AGENTS else tuple(sorted(loaded.recorded)) or everybody[:1000]
+    )
     number = {agent: k for k, agent in enumerate(agents)}
     edges = [
         [number[i], number[j]]
@@ -169,7 +171,9 @@ def _json(run_dir: Path, name: str) -> dict[str, Any]:
     try:
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise UserError(f"{run_dir}: incomplete: {name} is missing; expected what `vicinal run` writes") from None
+        raise UserError(
+            f"{run_dir}: incomplete: {name} is missing; expected what `vicinal run` writes"
+        ) from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from None
     except ValueError as error:
@@ -215,4 +219,4 @@ def _mean(loaded: LoadedScenario) -> Aim | None:
     if loaded.contract()["primitive"] not in _AVERAGES:
         return None
     truth = ConsensusEnvironment({i: u["value"] for i, u in loaded.utilities.items()})
-    return Aim("estimate", dict.fromkeys(loaded.agents, list(truth.mean)))
+    return Aim("estimate", {agent: list(truth.mean) for agent in loaded.agents})

@@ -15,12 +15,14 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import UserError
-from runner.page.frames import Frames
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 
+    from starlette.requests import Request
+
     from runner.page.follow import Follower
+    from runner.page.frames import Frames
 
     ASGI = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 
@@ -81,20 +83,22 @@ class Pusher:
         self._every = PUSH_EVERY_MANY if crowd else PUSH_EVERY
 
     async def push(self) -> None:
-        """For ever; nothing is made while nobody looks."""
+        """For ever."""
         while True:
             await asyncio.sleep(self._every)
-            if not self._queues:
-                continue
-            message = self._news()
-            for queue in self._queues:
-                if queue.full():
-                    # It draws more slowly than the run moves: what waits is old by now.
-                    while not queue.empty():
-                        queue.get_nowait()
-                    queue.put_nowait(_event("again", {}))
-                elif message:
-                    queue.put_nowait(message)
+            self.tell()
+
+    def tell(self) -> None:
+        """Queue what is new for everybody; nothing is made while nobody looks."""
+        message = self._news() if self._queues else ""
+        for queue in self._queues:
+            if queue.full():
+                # It draws more slowly than the run moves: what waits is old by now.
+                while not queue.empty():
+                    queue.get_nowait()
+                queue.put_nowait(_event("again", {}))
+            elif message:
+                queue.put_nowait(message)
 
     async def events(self) -> AsyncIterator[str]:
         """What one browser is sent, until it leaves."""
@@ -154,7 +158,6 @@ def application(follower: Follower, pusher: Pusher) -> ASGI:
     """
     try:
         from starlette.applications import Starlette
-        from starlette.requests import Request
         from starlette.responses import PlainTextResponse, Response, StreamingResponse
         from starlette.routing import Route
     except ImportError:
@@ -175,7 +178,7 @@ def application(follower: Follower, pusher: Pusher) -> ASGI:
         return Response(json.dumps(content, allow_nan=False), media_type="application/json")
 
     async def frames(request: Request) -> Response:
-        # The bounds travel with the numbers that they are of, in a header: between two answers they may change.
+        # The bounds travel with the numbers that they are of: between two answers they may change.
         kept = follower.frames
         thresholds = [kept.thresholds.get(k) for k in range(len(kept.agents))]
         bounds = {**_bounds(kept), "capacity": kept.capacity, "thresholds": thresholds}
@@ -268,14 +271,9 @@ async def serve(follower: Follower, sock: socket.socket, ready: Callable[[str], 
         server_header=False,
     )
 
-    class Server(uvicorn.Server):
-        """Signals are the command's business, as everywhere."""
-
-        @contextlib.contextmanager
-        def capture_signals(self) -> Any:
-            yield
-
-    server = Server(config)
+    server = uvicorn.Server(config)
+    # Signals are the command's business, as everywhere.
+    object.__setattr__(server, "capture_signals", contextlib.nullcontext)
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(server.serve(sockets=[sock]), name="page-server")
         helpers = [
