@@ -8,7 +8,6 @@ run has ended, its whole record is read once more.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -31,6 +30,9 @@ if TYPE_CHECKING:
 
 # Seconds between two looks at the directory; the recorder writes once a second.
 LOOK_EVERY = 0.5
+# A broker that loses this connection so many times in a row, each within so many seconds, has somebody else
+# A broker that loses this connection so many times in a row, each within so many seconds, knows somebody else
+# by the same name: the embedded Mosquitto takes the user for the client. One of us has to yield.
 # An agent's state as the page has it, one character each.
 UNKNOWN, JOINING, UP, DONE, GONE, DOWN = "-", "j", "u", "d", "g", "x"
 _STATES = {"join": JOINING, "up": UP, "done": DONE, "gone": GONE, "down": DOWN}
@@ -65,6 +67,7 @@ class Follower:
         self._known: set[Path] = set()
         self._run = str(scene.meta["run"])
         self._listening: asyncio.Task[None] | None = None
+        self._since, self._losses = 0.0, 0
 
     # -- a run that is over ----------------------------------------------------------------------------
 
@@ -176,15 +179,23 @@ class Follower:
             await connection.close()
 
     def _heard(self, connected: bool) -> None:
+        now = time.monotonic()
+        if connected:
+            self._since = now
+        else:
+            self._losses = self._losses + 1 if now - self._since < LASTING else 1
+        if self._losses >= MOST_LOSSES and self._listening is not None:
+            self._listening.cancel()  # what is on file is followed all the same
         self.connected = connected
         self.version += 1
 
     async def _stop_listening(self) -> None:
         if self._listening is not None:
             self._listening.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._listening
-            self._listening = None
+            await asyncio.wait({self._listening})
+            listening, self._listening = self._listening, None
+            if not listening.cancelled():
+                listening.result()  # ended before, by itself: if by an error, it is heard of here
 
     def receive(self, topic: str, payload: bytes) -> None:
         """Take in one message; whatever is wrong with it is counted by kind. Never raises."""
