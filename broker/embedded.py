@@ -30,6 +30,8 @@ Server = Literal["nats", "mosquitto"]
 
 # Pause after the answer "connection refused" of a server that takes some 30 ms to start.
 _ASK_AGAIN = 0.003
+# It answers after half a second, with 100,000 permissions to read; on an overloaded machine after twenty.
+START_TIMEOUT = 60.0
 # Where a nats-server keeps what it must not forget, in its private directory.
 _STORE = "jetstream"
 # How many free ports are tried if each was taken before the server could have it.
@@ -66,7 +68,7 @@ class EmbeddedBroker:
         self._run: GuardedServer | None = None
         self._kept: Path | None = None  # the store of the server before, for the next one
 
-    async def start(self, timeout: float = 10.0) -> Address:
+    async def start(self, timeout: float = START_TIMEOUT) -> Address:
         """Start the server; return its address (no user, no password) once it accepts connections.
 
         Raises:

@@ -103,7 +103,8 @@ class GmqttTransport(Transport):
         mid = client.subscribe([gmqtt.Subscription(topic) for topic in topics])
         client.awaited[mid] = answer
         try:
-            codes = await asyncio.wait_for(answer, timeout)
+            async with asyncio.timeout(timeout):
+                codes = await answer
         except TimeoutError:
             raise BrokerUnreachable(f"{self.address}: SUBSCRIBE unanswered for {timeout:g} s") from None
         finally:
@@ -126,7 +127,8 @@ class GmqttTransport(Transport):
         self._client = self._link = None
         link.on_lost = None
         try:
-            await asyncio.wait_for(link.goodbye(), CLOSE_TIMEOUT)
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await link.goodbye()
         except TimeoutError:
             pass  # the peer does not read: what is still buffered is lost
         finally:
@@ -351,7 +353,10 @@ class _Link(MQTTProtocol):  # type: ignore[misc]  # gmqtt ships no types
         if self.lost is None:
             self._connection.send_disconnect()
             if self._transport.can_write_eof():
-                self._transport.write_eof()
+                try:
+                    self._transport.write_eof()
+                except OSError:
+                    return  # reset by the peer, which the event loop has not told yet: nobody is left to hear
             await asyncio.shield(self._closed)
 
     async def abort(self) -> None:

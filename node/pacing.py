@@ -140,7 +140,7 @@ class Pacer:
         if self._gap:
             self._eager_rounds = REMEMBERED
         if not self._eager_rounds or self._copies > STEADY:
-            self.pause = min(2.0 * self.pause, max(CEILING, self._start))
+            self.pause = min(2.0 * self.pause, self._longest)
         if self._jitter is None:
             self._jitter = random.Random(self._seed)
         self.deadline = now + self.pause * (1.0 + JITTER * self._jitter.uniform(-1.0, 1.0))
@@ -157,4 +157,9 @@ class Pacer:
     @property
     def _ceiling(self) -> float:
         # The first rounds may have been slow for reasons of their own: no pause grows out of them.
-        return max(CEILING, self._start) if len(self._durations) >= SOME else self._start
+        return self._longest if len(self._durations) >= SOME else self._start
+
+    @property
+    def _longest(self) -> float:
+        # Copies that come because a crowd is slow make it slower still: each of them waits longer.
+        return max(CEILING, 4.0 * self._start)

@@ -182,7 +182,8 @@ class Standalone:
                 self._host.released = True
                 self._host.recorded = False  # a recorder may not publish, so there is no receipt to wait for
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), due - time.monotonic())
+                async with asyncio.timeout(due - time.monotonic()):
+                    await self._news.wait()
 
     async def _tell_failure(self, error: Exception) -> None:
         """Publish that this process cannot go on; the connection that its agents had is closed by now."""

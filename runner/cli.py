@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.compose import command
+from runner.deviate import command as deviate
 from runner.errors import Interrupted, RunFailed, UserError
+from runner.figures import command as figures
 from runner.page import command as page_command
 
 if TYPE_CHECKING:
@@ -154,6 +156,17 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     reproduce.add_argument("--quiet", action="store_true", help="no progress display")
     reproduce.set_defaults(command=_reproduce)
+
+    plot = commands.add_parser(
+        "plot",
+        help="draw finished runs",
+        description=figures.DESCRIPTION,
+        epilog=figures.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    figures.add_arguments(plot)
+    plot.set_defaults(command=figures.main)
+    deviate.add_parser(commands, _scenario_arguments)
 
     scenarios = commands.add_parser("scenarios", help="list the bundled scenarios")
     scenarios.set_defaults(command=_scenarios)

@@ -136,7 +136,8 @@ class Hosts:
             self._control.close()
         if self._server is not None and self._server.returncode is None:
             try:
-                await asyncio.wait_for(self._server.wait(), LEAVE_TIMEOUT)
+                async with asyncio.timeout(LEAVE_TIMEOUT):
+                    await self._server.wait()
             except TimeoutError:
                 self._kill()
                 await self._server.wait()

@@ -272,7 +272,8 @@ async def run_processes(
         for host in range(len(shares)):
             hosts.send(host, {"type": "end"})
         try:
-            await asyncio.wait_for(launched.all_left.wait(), GOODBYE_TIMEOUT)
+            async with asyncio.timeout(GOODBYE_TIMEOUT):
+                await launched.all_left.wait()
         except TimeoutError:
             settings.warn("some agents did not leave after their result; they are ended now")
     reports = {agent: {**report, **launched.lives.total(agent)} for agent, report in launched.reports.items()}
@@ -452,7 +453,8 @@ async def _probe(address: Address, client: Any, run: str) -> None:
     try:
         await transport.subscribe([topic])
         transport.publish(topic, b"?")
-        await asyncio.wait_for(arrived.wait(), PROBE_TIMEOUT)
+        async with asyncio.timeout(PROBE_TIMEOUT):
+            await arrived.wait()
     except TimeoutError:
         raise BrokerError(
             f"{address}: accepts connections but did not deliver a message on {topic} within "

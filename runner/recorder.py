@@ -212,7 +212,8 @@ class _Session:
         seen: tuple[int, int] = (0, 0)
         while self.ending is None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.wake.wait(), REPORT_EVERY)
+                async with asyncio.timeout(REPORT_EVERY):
+                    await self.wake.wait()
             self.wake.clear()
             if not self.recorder.ledger.missing:
                 self.end("complete")

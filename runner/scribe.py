@@ -60,22 +60,31 @@ class Scribe:
         await self._spawn()
         self._life = asyncio.create_task(self._live(), name="recorder")
         try:
-            await asyncio.wait_for(self._ready.wait(), READY_TIMEOUT)
+            async with asyncio.timeout(READY_TIMEOUT):
+                await self._ready.wait()
         except TimeoutError:
             self._warn(f"the recorder did not get ready within {READY_TIMEOUT:g} s; the run is not recorded")
 
     async def stop(self) -> None:
-        """Let the recorder write what has arrived and end it. Safe to call twice."""
+        """Let the recorder write what has arrived and end it. Safe to call twice, and to cancel."""
         if self._process is None or self._life is None:
             return
         self._stopping = True
-        self._order_to_stop()
+        if not self._ready.is_set():
+            # Called off while everything starts: nobody has published anything that could be lost.
+            self._end_at_once()
+        else:
+            self._order_to_stop()
         try:
-            await asyncio.wait_for(asyncio.shield(self._life), STOP_TIMEOUT)
+            async with asyncio.timeout(STOP_TIMEOUT):
+                await asyncio.shield(self._life)
         except TimeoutError:
-            self._process.kill()
+            self._end_at_once()
             await self._life
             self._warn("the recorder did not end; the record may be incomplete")
+        except asyncio.CancelledError:
+            self._end_at_once()  # who is asked twice does not leave a process behind
+            raise
         self._process = None
         if self._closed is None:
             return
@@ -103,6 +112,12 @@ class Scribe:
         assert self._process.stdin is not None
         with contextlib.suppress(ConnectionError):  # ended already; its exit code will tell
             self._process.stdin.write(json.dumps(self._config).encode() + b"\n")
+
+    def _end_at_once(self) -> None:
+        assert self._process is not None
+        self._failed = True  # its end is no news, and nobody takes its place
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
 
     def _order_to_stop(self) -> None:
         assert self._process is not None

@@ -161,7 +161,8 @@ def _network(result: RunResult | ConsensusResult | NetworkResult) -> list[Row]:
         of_these = f"{result.play_rounds} of play"
     free = result.synchrony == "free"
     unit = "tick" if free else "round"
-    pace = f"{result.rounds / result.seconds:,.0f} {unit}s/s" if result.seconds > 0 else ""
+    a_second = result.rounds / result.seconds if result.seconds > 0 else 0.0
+    pace = f"{a_second:{',.0f' if a_second >= 10 else '.2g'}} {unit}s/s" if a_second else ""
     rest = f"{result.stopped_unsatisfied} agents not" if result.stopped_unsatisfied else "all"
     return [
         Row("agents", f"{result.agents}", f"diameter {result.diameter}"),

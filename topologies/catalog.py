@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from pathlib import Path
 
 from topologies.errors import ScenarioError
+from topologies.nearest import nearest
 
 _FOLDER = Path(__file__).parent
 
@@ -39,7 +39,7 @@ def find(source: str | Path) -> Path:
             f"{source}: {error.strerror}; expected a TOML file or a bundled scenario"
         ) from None
     names = sorted(other.stem for other in _FOLDER.glob("*.toml"))
-    near = difflib.get_close_matches(path.stem, names, n=1)
-    hint = f"did you mean the bundled scenario {near[0]!r}? " if near else ""
+    near = nearest(path.stem, names)
+    hint = f"did you mean the bundled scenario {near!r}? " if near is not None else ""
     what = "is a folder" if path.is_dir() else "no such file or bundled scenario"
     raise ScenarioError(f"{source}: {what}; {hint}expected a TOML file or one of {', '.join(names)}")

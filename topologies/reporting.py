@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
@@ -22,6 +21,7 @@ from topologies.model import (
     Scenario,
     SummaryMechanism,
 )
+from topologies.nearest import did_you_mean
 from topologies.network.reporting import locate_network
 from topologies.network.sections import FromLinks, NetworkEnvironment, NetworkMechanism
 from topologies.values import Uniform
@@ -108,9 +108,7 @@ def _problem(item: dict[str, Any]) -> Problem:
 
 
 def _one_of(names: Sequence[str], seen: str) -> str:
-    near = difflib.get_close_matches(seen, names, n=1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
-    return f"one of {', '.join(names)}{hint}"
+    return f"one of {', '.join(names)}{did_you_mean(seen, names)}"
 
 
 def locate(loc: Keys) -> tuple[Keys, type[BaseModel] | None]:

@@ -61,6 +61,7 @@ class PrivateGoods(Proxies):
                 f"agent {routes.me}: utility of {utility.goods} goods, {len(capacities)} capacities"
             )
         self._others = self.agents - 1
+        self.slope = np.ones(utility.goods)  # of the allocation in the own demand
         self._share = np.asarray(capacities, dtype=np.float64) / self.agents
 
     def price(self, view: View) -> Vector:

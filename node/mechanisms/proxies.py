@@ -81,6 +81,8 @@ class Proxies:
         self.agents, self.xi, self.delta = n, xi, delta
         self.shape = (n + 1, utility.goods)
         self._me = routes.agents.index(routes.me)
+        # The rows of a message in which the agent repeats others, for them to hear.
+        self.repeated = np.delete(np.arange(1, n + 1), self._me)
 
         # The neighbours' messages are read as one stacked array; these are the rows to take from it.
         start = {j: k * (n + 1) for k, j in enumerate(neighbours)}

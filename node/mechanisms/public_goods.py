@@ -67,6 +67,7 @@ class PublicGoods(Proxies):
         super().__init__(routes, neighbours, utility, xi, delta)
         if utility.goods != features:
             raise ValueError(f"agent {routes.me}: utility of {utility.goods} features, expected {features}")
+        self.slope = np.full(features, 1.0 / self.agents)  # of the allocation in the own demand
         # N delta xi^2: what a unit of demand that is not echoed costs, per unit of allocation.
         self._anchor = self.agents * delta * xi**2
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
     from node.part import Part
+    from node.protocols.play import Answering
     from node.utilities import Utility
 
 Snapshot = tuple[Any, Any, Any]
@@ -65,7 +66,9 @@ class Table:
         )
 
 
-def allocate(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard, Allocated]:
+def allocate(
+    part: Part, resume: Snapshot | None = None, answering: Answering | None = None
+) -> Generator[Say, Heard, Allocated]:
     """Find this agent's allocation, its price and its tax, of private goods or of a public good.
 
     Everything that concerns others is learnt from messages: who there is, how far, the parameters.
@@ -73,6 +76,7 @@ def allocate(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard
     Args:
         part: what this agent knows.
         resume: a snapshot taken during play, or None.
+        answering: how the agent answers under its contract; None: by best responses, as the rule says.
     Raises:
         ValueError, NoGuarantee: as ``prepare``.
     """
@@ -93,6 +97,7 @@ def allocate(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard
             rules["stopping"].get("max_rounds"),
             game.facts,
             resume,
+            answer=None if answering is None else answering(game.contract),
         ),
         lambda resume: counters(table.routes.diameter, resume),
         inner,

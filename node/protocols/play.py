@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from node.mechanisms.contract import Contract, Outcome
 
 Snapshot = tuple[Matrix, float, bool, int, Any]
+# From the round of play, from 1, and the view of what is believed in, to what is said next.
+Answer = Callable[[int, Any], Matrix]
+# From an agent's side of the contract to how it answers.
+Answering = Callable[["Contract[Any]"], Answer]
 
 # A message cannot be computed more exactly than this, relative to its largest number: where a threshold asks
 # for less, best responses circle among neighbouring doubles for ever.
@@ -82,6 +87,7 @@ def repeated_play(
     resume: Snapshot | None = None,
     *,
     measure: bool = True,
+    answer: Answer | None = None,
 ) -> Generator[Say, Heard, Played]:
     """Play the contract until a side protocol gives the verdict to stop.
 
@@ -104,6 +110,8 @@ def repeated_play(
         record: facts to record with the first message.
         resume: a snapshot, or None.
         measure: whether to record allocation, price and tax of every round and not the residual alone.
+        answer: what to say next, from the round of play (from 1) and the view; None: the best response. An
+            agent that answers otherwise (``node.strategies``) is at rest when its own answers are.
     Raises:
         ValueError: if the threshold is not positive.
         Diverged: if the messages grow without bound.
@@ -116,6 +124,7 @@ def repeated_play(
     else:
         message, residual, quiet, rounds, memory = resume
         learning.restore(memory)
+    respond = _best(contract) if answer is None else answer
     measured = record if rounds == 0 else None
     while True:
         heard = yield Say(
@@ -134,12 +143,12 @@ def repeated_play(
         profile = {**heard.said, OWN: message}
         beliefs = learning.update(profile)
         if beliefs is profile:
-            reply = contract.best_response(view)
+            reply = respond(rounds, view)
             residual = largest = contract.residual(reply, message, view)
         else:
             # What is remembered of the own messages is the dynamics' business, not the contract's.
-            reply = contract.best_response(contract.view({j: beliefs[j] for j in heard.said}))
-            residual = contract.residual(contract.best_response(view), message, view)
+            reply = respond(rounds, contract.view({j: beliefs[j] for j in heard.said}))
+            residual = contract.residual(respond(rounds, view), message, view)
             largest = 2.0 * residual
         if not largest < DIVERGED:
             raise Diverged(f"the largest step to be taken is {largest:g}")
@@ -152,6 +161,10 @@ def repeated_play(
             measurements(contract.outcome(message, view), residual) if measure else {"residual": residual}
         )
         message = reply
+
+
+def _best(contract: Contract[Any]) -> Answer:
+    return lambda round_, view: contract.best_response(view)
 
 
 def measurements(outcome: Outcome, residual: float) -> dict[str, float]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from node.mechanisms.summary import Contribution, Summary, Terms
     from node.part import Part
+    from node.protocols.play import Answering
     from node.utilities import Utility
 
 Snapshot = tuple[Any, Any, Any]
@@ -79,7 +80,9 @@ class Ground:
         )
 
 
-def scalable(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard, Allocated]:
+def scalable(
+    part: Part, resume: Snapshot | None = None, answering: Answering | None = None
+) -> Generator[Say, Heard, Allocated]:
     """Find this agent's share of the capacities, or its view of the public features, its price and its tax.
 
     The phases, and how many rounds they take on a tree of height h and diameter D <= 2h:
@@ -99,6 +102,7 @@ def scalable(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard
     Args:
         part: what this agent knows.
         resume: a snapshot taken during play, or None.
+        answering: how the agent answers under its contract; None: by best responses, as the rule says.
     Raises:
         ValueError, NoGuarantee: as ``prepare`` and ``agree``.
     """
@@ -124,6 +128,7 @@ def scalable(part: Part, resume: Snapshot | None = None) -> Generator[Say, Heard
             game.facts,
             resume,
             measure=part.record_every > 0,
+            answer=None if answering is None else answering(game.contract),
         ),
         lambda resume: tree_counters(tree.parent, tree.children, tree.depth, resume),
         inner,

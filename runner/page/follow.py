@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 # Seconds between two looks at the directory; the recorder writes once a second.
 LOOK_EVERY = 0.5
-# A broker that loses this connection so many times in a row, each within so many seconds, has somebody else
 # A broker that loses this connection so many times in a row, each within so many seconds, knows somebody else
 # by the same name: the embedded Mosquitto takes the user for the client. One of us has to yield.
+MOST_LOSSES, LASTING = 5, 5.0
 # An agent's state as the page has it, one character each.
 UNKNOWN, JOINING, UP, DONE, GONE, DOWN = "-", "j", "u", "d", "g", "x"
 _STATES = {"join": JOINING, "up": UP, "done": DONE, "gone": GONE, "down": DOWN}

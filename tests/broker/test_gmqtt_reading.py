@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import Any
 
 import pytest
@@ -182,3 +183,37 @@ async def test_a_packet_longer_than_is_read_ends_the_connection_before_it_is_tak
     assert sock.aborted
     assert f"at most {PACKET_LIMIT} are read" in link.lost
     link.connection_lost(None)
+
+
+async def test_cancellation_that_comes_with_the_answer_is_not_lost():
+    transport = GmqttTransport(Address("h", 1), "id", lambda topic, payload: None)
+    client, sock = _Client(transport), Socket()
+    client.link.connection_made(sock)  # type: ignore[arg-type]
+    client._connection = client.link.connection
+    transport._client, transport._link = client, client.link
+    task = asyncio.create_task(transport.subscribe(["a"]))
+    while not client.awaited:  # noqa: ASYNC110  # nothing tells of it
+        await asyncio.sleep(0)
+    (answer,) = client.awaited.values()
+    answer.set_result([0])
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    client.link.connection_lost(None)
+
+
+async def test_goodbye_to_a_peer_that_has_just_reset_the_connection():
+    class Reset(Socket):
+        def can_write_eof(self) -> bool:
+            return True
+
+        def write_eof(self) -> None:
+            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    transport = GmqttTransport(Address("h", 1), "id", lambda topic, payload: None)
+    client, sock = _Client(transport), Reset()
+    client.link.connection_made(sock)  # type: ignore[arg-type]
+    transport._client, transport._link = client, client.link
+    await transport.close()
+    assert sock.aborted
+    client.link.connection_lost(None)

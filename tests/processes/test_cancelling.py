@@ -49,8 +49,8 @@ async def test_cancelling_while_it_starts_leaves_nothing(spy, moment):
         while not MOMENTS[moment](spy):  # noqa: ASYNC110  # the process table raises no events
             await asyncio.sleep(0)
     task.cancel()
-    # Before the fork server would lose its patience with a host that does not leave.
-    done, _ = await asyncio.wait({task}, timeout=2.5)
+    # A busy machine may take seconds to import what it then ends; nothing may wait for a time limit.
+    done, _ = await asyncio.wait({task}, timeout=5.5)
     assert done, f"cancelled at {moment}, it did not return"
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -63,7 +63,8 @@ class View:
 
 
 class Summary(ABC):
-    """One agent's side of a summary contract; subclasses say what is allocated and at what price.
+    """One agent's side of a summary contract; subclasses say what is allocated and at what price, and
+    ``slope``, how much more of each good a unit more of the own demand brings, shape (K,).
 
     Args:
         place: its place on the tree.
@@ -82,7 +83,10 @@ class Summary(ABC):
                 f"expected {goods}"
             )
         self.utility = utility
+        self.slope: Vector
         self.shape = (place.own.rows, goods)
+        # The rows of a message in which the agent repeats others, for them to hear.
+        self.repeated = np.arange(1, place.own.rows)
         self.weight, self.rest, self.delta, self.share = terms.weight, terms.rest, terms.delta, share
         self._shapes = {j: (layout.rows, goods) for j, layout in place.layouts.items()}
         self._neighbours, self._echo = place.own.neighbours, place.echo
@@ -201,6 +205,7 @@ class Echoed(Summary):
     def __init__(self, place: Place, utility: Utility, terms: Terms, share: Vector) -> None:
         super().__init__(place, utility, terms, share)
         self._own, self._other = terms.stretch * self.rest, terms.stretch * self.weight
+        self.slope = self._own
 
     def demand(self, view: View) -> Vector:
         """See the class."""
@@ -229,6 +234,7 @@ class Anchored(Summary):
         super().__init__(place, utility, terms, share)
         self._span = self.delta * self.rest  # D_i
         self._ridge = 1.0 / self._span
+        self.slope = self.rest
         self._slope = self.weight * self.delta
 
     def demand(self, view: View) -> Vector:
@@ -261,6 +267,7 @@ class AnchoredPublic(Summary):
     def __init__(self, place: Place, utility: Utility, terms: Terms, share: Vector) -> None:
         super().__init__(place, utility, terms, share)
         self._span = self.delta * self.rest  # D_i
+        self.slope = np.ones(utility.goods)
 
     def demand(self, view: View) -> Vector:
         """See the class."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from node.mechanisms.network.contract import Quotes
+    from node.mechanisms.network.takers import Taker
     from node.part import Part
     from node.protocol import Heard, Say
     from node.protocols.network.facts import Own
@@ -104,7 +105,10 @@ class Played:
 
 
 def network(
-    part: Part, resume: Snapshot | None = None, use: Use = lambda stamp, amount: None
+    part: Part,
+    resume: Snapshot | None = None,
+    use: Use = lambda stamp, amount: None,
+    behave: Callable[[Taker], Taker] | None = None,
 ) -> Generator[Say, Heard, NetworkShare]:
     """Find this agent's share of the capacities and its tax.
 
@@ -122,6 +126,7 @@ def network(
         resume: a snapshot taken during play, or None.
         use: called with what is to be in use from now on, and a number that grows with every call of a life.
             A life that is replayed calls it again with what is past: then the number is not larger.
+        behave: makes of the price-taking behaviour that of the agent; None: it is that of the agent.
     Raises:
         ValueError: for what the mechanism refuses.
         Unreachable: at every agent in the same round, if a link lacks relays.
@@ -131,6 +136,8 @@ def network(
     stopping = rules["stopping"]
     by_proof = stopping["rule"] == "proof"
     me = taker(own.contract, dynamics_of(rules))
+    if behave is not None:
+        me = behave(me)
     if resume is None:
         routes = yield from survey(part.agent)
         depth = yield from measure(part, own, routes)

@@ -1,0 +1,97 @@
+"""Strategies in the network mechanisms: a price taker that announces something else."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from node.mechanisms.network.multicast import Multicast
+from node.mechanisms.network.takers import Taker, taker
+from node.mechanisms.network.unicast import Unicast
+from node.strategies.answers import checked
+from node.strategies.claims import ClaimedValuation
+from node.strategies.strategy import Seen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from node.mechanisms.network.contract import Contract, Quote, Tables
+    from node.mechanisms.network.takers import Claim
+    from node.strategies.strategy import Strategy
+
+# What an entry has behind its quote: the coefficients in use and 1/|v''|.
+_TAIL = 2
+
+
+def behaving(strategy: Strategy) -> Callable[[Taker], Taker]:
+    """How an agent behaves by a strategy, for ``node.protocols.network.life.network``."""
+    return lambda honest: Bent(honest, strategy)
+
+
+def prices_in(contract: Contract, quote: Quote) -> int:
+    """How many prices a quote holds, behind the demand; in chapters 1 and 2 rho follows them."""
+    return len(quote) - 1 - isinstance(contract, Unicast | Multicast)
+
+
+class Bent(Taker):
+    """A price taker that announces by a strategy; the prices of its links it moves like everybody.
+
+    Args:
+        honest: the behaviour that the rule asks for.
+        strategy: what it does instead.
+    Raises:
+        ValueError: if the utility that the strategy claims has no demand.
+    """
+
+    def __init__(self, honest: Taker, strategy: Strategy) -> None:
+        super().__init__(honest.dynamics)
+        self.strategy, self.true = strategy, honest.contract.valuation
+        self.inner = honest
+        lie = strategy.lie(False)
+        if not lie.truth:
+            side: Any = copy.copy(honest.contract)
+            side.valuation = ClaimedValuation(self.true, lie)
+            self.inner = taker(side, honest.dynamics)
+        self.contract = self.inner.contract
+        self.round = 0
+
+    def announce(self, guess: float) -> dict[str, Quote]:
+        """The honest entries with demand and prices as the strategy has them."""
+        self.round += 1
+        entries = self.inner.announce(guess)
+        seen = Seen(self.contract.me, self.round, np.array([self.inner.price]), self.true)
+        wanted = np.array([self.inner.demand])
+        asked = float(checked(self.strategy.ask(wanted.copy(), seen), wanted, "ask")[0])
+        asked = max(asked, self.contract.lowest)
+        self.price, self.ideal, self.spread = self.inner.price, self.inner.ideal, self.inner.spread
+        self.demand = asked
+        bent: dict[str, Quote] = {}
+        for name, entry in entries.items():
+            last = 1 + prices_in(self.contract, entry[:-_TAIL])
+            owed = np.array(entry[1:last])
+            said = np.maximum(checked(self.strategy.repeat(owed.copy(), seen), owed, "repeat"), 0.0)
+            bent[name] = (asked, *said.tolist(), *entry[last:])
+        return bent
+
+    def update(self, tables: Tables) -> float:
+        """Honestly: the prices are the same at all agents of a link."""
+        return self.inner.update(tables)
+
+    def idle_value(self, tables: Tables, factor: float) -> float:
+        """As the rule says."""
+        return self.inner.idle_value(tables, factor)
+
+    def claim(self, tables: Tables, least: float) -> tuple[Claim, float]:
+        """By the utility that it claims: a proof is worth what those are who prove."""
+        return self.inner.claim(tables, least)
+
+    def state(self) -> tuple[Any, ...]:
+        """The rounds so far, and the honest state."""
+        return (self.round, self.inner.state())
+
+    def restore(self, state: tuple[Any, ...]) -> None:
+        """Inverse of ``state``."""
+        self.round, inner = state
+        self.inner.restore(inner)

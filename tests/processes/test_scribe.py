@@ -1,0 +1,86 @@
+"""The recorder process at its beginning and its end, as the runner sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broker.transport import Address
+from runner.scribe import Scribe
+from tests.processes import table
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@pytest.fixture
+async def silent() -> AsyncIterator[Address]:
+    """A broker that takes connections and says nothing."""
+
+    async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(keep, "127.0.0.1", 0)
+    yield Address("127.0.0.1", server.sockets[0].getsockname()[1])
+    server.close()
+    await server.wait_closed()
+
+
+def scribe(broker: Address, directory: Path, warnings: list[str]) -> Scribe:
+    config = {
+        "run": "r",
+        "directory": str(directory),
+        "client": "gmqtt",
+        "client_id": "recorder",
+        "user": None,
+        "password": None,
+        "place": broker.place(),
+        "agents": ["n1"],
+    }
+    return Scribe(config, warnings.append, restart=True)
+
+
+async def stand_still(mine: Scribe) -> None:
+    """Wait for the recorder's process, and stop it: it answers to nothing but SIGKILL."""
+    while mine._life is None:  # noqa: ASYNC110  # nothing tells of it
+        await asyncio.sleep(0)
+    (recorder,) = table.by_role()["recorder"]
+    os.kill(recorder, signal.SIGSTOP)
+
+
+async def test_recorder_called_off_before_it_listens_is_ended_and_not_waited_for(silent, tmp_path):
+    warnings: list[str] = []
+    mine = scribe(silent, tmp_path, warnings)
+    starting = asyncio.create_task(mine.start())
+    async with asyncio.timeout(20):
+        await stand_still(mine)
+        starting.cancel()
+        await asyncio.wait({starting})
+        await mine.stop()
+    assert not table.by_role().get("recorder")
+    assert not warnings  # and it is not started again
+
+
+async def test_recorder_whose_end_is_not_waited_for_is_ended(silent, tmp_path):
+    mine = scribe(silent, tmp_path, [])
+    starting = asyncio.create_task(mine.start())
+    async with asyncio.timeout(20):
+        await stand_still(mine)
+    mine._ready.set()  # as if it had listened: now it is asked and not ended
+    await starting
+    stopping = asyncio.create_task(mine.stop())
+    await asyncio.sleep(0)
+    stopping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    assert mine._life is not None
+    await mine._life
+    table.until(lambda: not table.by_role().get("recorder"), "the recorder has ended", 10.0)
