@@ -110,9 +110,11 @@ class Pusher:
             yield _event("hello", {})
             while True:
                 try:
-                    yield await asyncio.wait_for(queue.get(), KEEP_ALIVE)
+                    async with asyncio.timeout(KEEP_ALIVE):
+                        message = await queue.get()
                 except TimeoutError:
-                    yield ": still here\n\n"
+                    message = ": still here\n\n"
+                yield message
         finally:
             self._queues.discard(queue)
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from runner.plot import allocation_errors
 
 from runner import directory, record, run
 from runner.errors import UserError
 from runner.page import scene
 from runner.page.follow import Follower
-from runner.plot import allocation_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
