@@ -25,6 +25,7 @@ convergence as it happens, faults on a time line, and a slider that replays what
 goes on is followed; it does not notice. Ends with Ctrl-C."""
 EXAMPLES = """examples:
   vicinal page runs/binary-tree-31-20260801-120000-1a2b   # a recorded run, or one that still goes on
+  vicinal page runs                                       # the newest one
   vicinal page --live erdos-renyi-31                      # start a run and follow it
   vicinal page --live star-9 -- --hosts 2 --seed 3        # what follows -- is for `vicinal run`
 """
@@ -43,7 +44,9 @@ class _NotBegunError(Exception):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    parser.add_argument("run", nargs="?", metavar="RUN", help="the directory of a run")
+    parser.add_argument(
+        "run", nargs="?", metavar="RUN", help="the directory of a run; of a folder of such, the newest run"
+    )
     parser.add_argument(
         "--live", metavar="SCENARIO|RUN", help="start this scenario and follow it, or follow this run"
     )
@@ -104,7 +107,7 @@ async def _page(target: str, options: list[str] | None, sock: Any, arguments: ar
         if options is not None:
             run_dir = await _started(stack, target, options, quiet=arguments.quiet)
         else:
-            run_dir = Path(target)
+            run_dir = newest(Path(target))
         read = await asyncio.to_thread(scene.read, run_dir)
         follower = Follower(read)
         await asyncio.to_thread(follower.open)
@@ -113,6 +116,14 @@ async def _page(target: str, options: list[str] | None, sock: Any, arguments: ar
         if not follower.live and follower.outcome is None:
             sys.stderr.write(f"warning: {run_dir}: the run did not end; its record is what there is of it\n")
         await serve(follower, sock, lambda url: say(f"page: {url}  ({run_dir}; Ctrl-C ends it)"))
+
+
+def newest(path: Path) -> Path:
+    """The directory of the run that began last in a folder of runs; of anything else, that itself."""
+    if (path / "meta.json").exists() or not path.is_dir():
+        return path
+    runs = [(meta.stat().st_mtime, meta.parent) for meta in path.glob("*/meta.json")]
+    return max(runs)[1] if runs else path
 
 
 async def _started(

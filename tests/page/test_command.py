@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import pytest
 from runner.cli import main
 from runner.errors import UserError
 from runner.journal import Journal, read
-from runner.page.command import _target
+from runner.page.command import _target, newest
 from topologies.faults import Crash, Cut, Partition
 
 if TYPE_CHECKING:
@@ -68,6 +69,17 @@ def test_what_follows_live_belongs_to_the_run(recorded: Path) -> None:
     assert target(str(recorded), None) == (str(recorded), None)
     with pytest.raises(UserError, match="is a run already"):
         target(str(recorded), "--hosts", "2")
+
+
+def test_of_a_folder_of_runs_the_newest_is_shown(recorded: Path, tmp_path: Path) -> None:
+    for age, name in enumerate(("b", "a", "c")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "meta.json").write_text("{}")
+        os.utime(tmp_path / name / "meta.json", (1000.0 - age, 1000.0 - age))
+    (tmp_path / "no-run").mkdir()
+    assert newest(tmp_path) == tmp_path / "b"
+    assert newest(recorded) == recorded
+    assert newest(tmp_path / "no-run") == tmp_path / "no-run"
 
 
 def test_journal_keeps_what_happened_and_reads_what_is_whole(tmp_path: Path) -> None:

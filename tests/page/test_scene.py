@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from runner.plot import allocation_errors
 
 from runner import directory, record, run
 from runner.errors import UserError
+from runner.figures.measures import allocation_errors
 from runner.page import scene
 from runner.page.follow import Follower
 

@@ -69,7 +69,7 @@ class Page {
       if (news.run !== undefined) {
         this.sketch = news.run;
         this.head();
-        if (!this.sketch.live) this.slow();
+        this.ask(); // somebody may be down who says nothing any more
       }
       if (!this.data.take(news)) anew();
       document.body.dataset.updates = String(++this.updates);
