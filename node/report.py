@@ -28,8 +28,12 @@ _COUNTS: Mapping[str, type | tuple[type, ...]] = {
 # Likewise of ``node.host.describe``.
 _DESCRIBED: Mapping[str, type | tuple[type, ...]] = {
     "agent": str,
-    "result": dict,
+    "result": (dict, type(None)),
+    "stranded": (str, type(None)),
     "rounds": int,
+    "epoch": int,
+    "neighbours": tuple,
+    "absent": dict,
     **_COUNTS,
 }
 # Likewise of ``node.host.progress``.
@@ -75,7 +79,14 @@ def read(payload: bytes, agent: str) -> tuple[str, dict[str, Any]]:
 def _sound(what: str, content: Mapping[Any, Any], agent: str) -> bool:
     match what:
         case "result":
-            return _typed(content, _DESCRIBED) and content["agent"] == agent and _counts(content["rejected"])
+            return (
+                _typed(content, _DESCRIBED)
+                and content["agent"] == agent
+                and (content["result"] is None) == (content["stranded"] is not None)
+                and all(type(j) is str for j in content["neighbours"])
+                and all(type(j) is type(why) is str for j, why in content["absent"].items())
+                and _counts(content["rejected"])
+            )
         case "progress":
             return (
                 _typed(content, _PROGRESS)

@@ -16,6 +16,7 @@ from broker.transport import parse_url
 from node.protocols.network.facts import MECHANISMS as NETWORK
 from node.utilities import UtilityError
 from runner import directory, guarantee, record
+from runner.components import Roll
 from runner.consensus import ConsensusResult, judge_consensus
 from runner.errors import RunFailed, UserError
 from runner.figures.measures import observed_rate
@@ -198,7 +199,7 @@ async def _play_here(
     loaded: LoadedScenario, run_id: str, run_dir: Path, chosen: Options, *, lockstep: bool
 ) -> Result:
     """Play in a thread of this process, that signals are still answered."""
-    parts, stop = loaded.parts(run_id), threading.Event()
+    parts, stop, roll = loaded.parts(run_id), threading.Event(), Roll()
     record_in = run_dir if loaded.spec.record.every else None
     play: Callable[[], tuple[dict[str, dict[str, Any]], float]]
     if lockstep:
@@ -218,6 +219,7 @@ async def _play_here(
             durable=loaded.spec.recovery.durable != "none",
             stopped=stop.is_set,
             warn=chosen.warn,
+            roll=roll,
         )
     playing = asyncio.create_task(asyncio.to_thread(play))
     try:
@@ -229,7 +231,7 @@ async def _play_here(
         playing.exception()
         raise
     mode = "lockstep" if lockstep else "virtual"
-    return judged(loaded, run_id, mode, reports, seconds, None, str(run_dir))
+    return judged(loaded, run_id, mode, reports, seconds, None, str(run_dir), roll)
 
 
 async def _play(
@@ -239,11 +241,12 @@ async def _play(
     parts = loaded.parts(run_id)
     from runner.launch import Settings, run_processes
 
+    roll = Roll()
     settings = Settings(
-        chosen.hosts, broker, run_dir, chosen.watch, chosen.warn, import_path=loaded.import_path
+        chosen.hosts, broker, run_dir, chosen.watch, chosen.warn, import_path=loaded.import_path, roll=roll
     )
     reports, seconds, launched_at = await run_processes(loaded, parts, run_id, settings)
-    return judged(loaded, run_id, "processes", reports, seconds, launched_at, str(run_dir))
+    return judged(loaded, run_id, "processes", reports, seconds, launched_at, str(run_dir), roll)
 
 
 def judged(loaded: LoadedScenario, *facts: Any) -> Result:

@@ -54,13 +54,15 @@ class Journal:
         told = event.model_dump(mode="json")
         agents: list[str] = told.get("agents") or []
         lasts = told.get("lasts", told.get("down"))
+        for_ever, lasts = lasts == "forever", None if lasts == "forever" else lasts
         if links := told.get("links"):
             where = ", ".join(f"{i} to {j}" for i, j in links[:3]) + (" ..." if len(links) > 3 else "")
         else:
             groups = told.get("groups") or []
             where = " | ".join(map(_some, groups)) if groups else _some(agents)
         text = " ".join(word for word in (event.kind, where) if word)
-        self.note(event.kind, text + (f" for {lasts:g} s" if lasts is not None else ""), agents, lasts)
+        how_long = " for ever" if for_ever else f" for {lasts:g} s" if lasts is not None else ""
+        self.note(event.kind, text + how_long, agents, lasts)
 
 
 def _some(agents: Sequence[str]) -> str:

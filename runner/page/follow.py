@@ -57,10 +57,10 @@ class Follower:
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
-        self.frames = Frames(scene.agents, scene.aim, scenes.began(scene.meta))
+        self.outcome: dict[str, Any] | None = None
+        self.frames = self._frames()
         self.states = [UNKNOWN] * len(scene.agents)
         self.events: list[dict[str, Any]] = []
-        self.outcome: dict[str, Any] | None = None
         self.live, self.version, self.connected = False, 0, False
         self.rejected: Counter[str] = Counter()
         self._number = {agent: k for k, agent in enumerate(scene.agents)}
@@ -79,9 +79,15 @@ class Follower:
         """
         self.outcome = scenes.ended(self.scene.run_dir)
         self.live = self.outcome is None and scenes.alive(self.scene.run_dir) is not None
+        self.frames = self._frames()
         self._read_all()
         if not self.live:
             self._conclude()
+
+    def _frames(self) -> Frames:
+        """None filled yet."""
+        aim = self.scene.aim if self.scene.aim is not None else scenes.aim_of(self.outcome)
+        return Frames(self.scene.agents, aim, scenes.began(self.scene.meta))
 
     def _read_all(self) -> None:
         run_dir = self.scene.run_dir
@@ -145,7 +151,7 @@ class Follower:
         self.outcome = outcome
         complete = record.read(self.scene.run_dir)
         if len(complete):
-            frames = Frames(self.scene.agents, self.scene.aim, scenes.began(self.scene.meta))
+            frames = self._frames()
             frames.load(complete)
             frames.generation += self.frames.generation  # whoever looks fetches them anew
             self.frames = frames

@@ -186,7 +186,7 @@ def _json(run_dir: Path, name: str) -> dict[str, Any]:
 def _aim(loaded: LoadedScenario) -> Aim | None:
     """Where this run is to lead."""
     rules = loaded.contract()
-    if len(loaded.agents) > AIM_AGENTS:
+    if len(loaded.agents) > AIM_AGENTS or _changing(loaded):
         return None
     if rules["mechanism"] == "consensus":
         return _mean(loaded)
@@ -210,6 +210,23 @@ def _aim(loaded: LoadedScenario) -> Aim | None:
             return None  # of a class of the user's; the run itself will say so
     largest = max(float(np.abs(x).max()) for x in values.values())
     return Aim("allocation", {i: [float(x) for x in own] for i, own in values.items()}, largest or 1.0)
+
+
+def _changing(loaded: LoadedScenario) -> bool:
+    """Whether nobody knows before the end among whom the goods are shared."""
+    spec = loaded.spec
+    events = spec.faults.event if spec.faults is not None else ()
+    for_good = any(e.kind in ("leave", "join") or getattr(e, "down", None) == "forever" for e in events)
+    return for_good or spec.recovery.on_down == "continue"
+
+
+def aim_of(outcome: Mapping[str, Any] | None) -> Aim | None:
+    """Where a run that has ended was to lead, by its own result: among those who were left in the end."""
+    values = outcome.get("optimal_allocation") if outcome is not None else None
+    if not values:
+        return None
+    largest = max((abs(x) for own in values.values() for x in own), default=0.0)
+    return Aim("allocation", values, largest or 1.0)
 
 
 def _mean(loaded: LoadedScenario) -> Aim | None:

@@ -14,7 +14,7 @@ from runner.cli import main
 from runner.errors import UserError
 from runner.journal import Journal, read
 from runner.page.command import _target, newest
-from topologies.faults import Crash, Cut, Partition
+from topologies.faults import Crash, Cut, Leave, Partition
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,6 +88,8 @@ def test_journal_keeps_what_happened_and_reads_what_is_whole(tmp_path: Path) -> 
     journal.fault(Crash(kind="crash", at=1.0, agents=("a", "b"), down=2.0))
     journal.fault(Cut(kind="cut", at=1.0, links=(("a", "b"),), lasts=0.5))
     journal.fault(Partition(kind="partition", at=1.0, groups=(("a",), ("b", "c")), lasts=3.0))
+    journal.fault(Crash(kind="crash", at=1.0, agents=("c",), down="forever"))
+    journal.fault(Leave(kind="leave", at=1.0, agents=("d",)))
     journal.note("back", "a started again", ["a"])
     with (tmp_path / "events.jsonl").open("a") as file:
         file.write('{"time": "late"}\n[]\n{"time": 1.0, "kind": "cra')
@@ -95,6 +97,8 @@ def test_journal_keeps_what_happened_and_reads_what_is_whole(tmp_path: Path) -> 
         ("crash", "crash a, b for 2 s", 2.0),
         ("cut", "cut a to b for 0.5 s", 0.5),
         ("partition", "partition a | b, c for 3 s", 3.0),
+        ("crash", "crash c for ever", None),
+        ("leave", "leave d", None),
         ("back", "a started again", None),
     ]
     assert json.loads((tmp_path / "events.jsonl").read_text().splitlines()[0])["agents"] == ["a", "b"]

@@ -204,7 +204,7 @@ class Page {
       const size = $("size").value;
       this.graph.sizedBy = size;
       // Whoever is down says nothing.
-      const speaking = [...this.advanced].filter((i) => this.states[i] !== "down");
+      const speaking = [...this.advanced].filter((i) => this.states[i] !== "down" && this.states[i] !== "left");
       this.advanced.clear();
       this.graph.show({
         states: this.states,

@@ -6,7 +6,14 @@ export const STATES = {
   playing: { title: "playing", variable: "playing", hollow: false },
   rest: { title: "at rest", variable: "rest", hollow: false },
   down: { title: "down", variable: "down", hollow: true },
+  left: { title: "left", variable: "unknown", hollow: true },
 };
+
+// Which agents have left by a time, which is for good.
+export function leftBy(events, time, began) {
+  const leaving = events.filter((event) => event.kind === "leave" && event.time - began <= time);
+  return new Set(leaving.flatMap((event) => event.agents));
+}
 
 // Which agents are away at a time: killed and not back, or made to stand still.
 export function awayAt(events, time, began, agents) {
@@ -15,7 +22,8 @@ export function awayAt(events, time, began, agents) {
   for (const event of events) {
     const at = event.time - began;
     if (at > time) break;
-    if (event.kind === "down") for (const i of event.agents) away.add(i);
+    const forEver = event.kind === "crash" && event.lasts === null;
+    if (event.kind === "down" || forEver) for (const i of event.agents) away.add(i);
     if (event.kind === "back") for (const i of event.agents) away.delete(i);
     if (event.kind === "pause") for (const i of event.agents) until.set(i, at + (event.lasts ?? 0));
   }
@@ -30,10 +38,12 @@ export function statesAt(data, sketch, frame, following) {
   const newest = following && sketch.live;
   const now = newest ? Date.now() / 1000 - data.began : data.timeOf(frame);
   const away = awayAt(sketch.events, now, data.began, data.agents);
+  const left = leftBy(sketch.events, now, data.began);
   const states = new Array(data.agents);
   for (let i = 0; i < data.agents; i++) {
     const heard = sketch.states[i];
-    if (away.has(i) || (newest && heard === "x")) states[i] = "down";
+    if (left.has(i)) states[i] = "left";
+    else if (away.has(i) || (newest && heard === "x")) states[i] = "down";
     else if (!Number.isNaN(times[i])) {
       const limit = data.thresholds[i];
       states[i] = limit !== null && limit !== undefined && residuals[i] <= limit ? "rest" : "playing";

@@ -4,7 +4,7 @@ import { colour, number } from "./data.js";
 
 const KINDS = {
   crash: "down", amnesia: "down", down: "down", "broker-kill": "down",
-  pause: "setup", cut: "setup", partition: "setup", back: "rest", warning: "dim",
+  pause: "setup", leave: "dim", join: "rest", cut: "setup", partition: "setup", back: "rest", warning: "dim",
 };
 
 export class Timeline {
