@@ -83,6 +83,10 @@ class Page {
   changed(begin, end) {
     const { data } = this;
     if (data.names.join() !== this.drawn) this.rebuild();
+    if (data.began !== this.began) {
+      this.began = data.began;
+      this.timeline.setEvents(this.sketch.events); // their times are counted from there
+    }
     if (begin === 0 && end === data.used) [this.above.columns, this.below.columns] = [null, null];
     for (let at = begin * data.agents; at < end * data.agents; at++) {
       if (!Number.isNaN(data.times[at])) this.advanced.add(at % data.agents);

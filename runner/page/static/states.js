@@ -15,19 +15,20 @@ export function leftBy(events, time, began) {
   return new Set(leaving.flatMap((event) => event.agents));
 }
 
-// Which agents are away at a time: killed and not back, or made to stand still.
-export function awayAt(events, time, began, agents) {
+// Which agents are away at any moment from one time to another: killed and not back, or made to stand still.
+// While somebody is away the others wait for it, so between two frames more may happen than in either.
+export function awayWithin(events, from, to, began) {
   const away = new Set();
   const until = new Map();
   for (const event of events) {
     const at = event.time - began;
-    if (at > time) break;
+    if (at > to) break;
     const forEver = event.kind === "crash" && event.lasts === null;
     if (event.kind === "down" || forEver) for (const i of event.agents) away.add(i);
-    if (event.kind === "back") for (const i of event.agents) away.delete(i);
+    if (event.kind === "back" && at <= from) for (const i of event.agents) away.delete(i);
     if (event.kind === "pause") for (const i of event.agents) until.set(i, at + (event.lasts ?? 0));
   }
-  for (const [i, end] of until) if (time < end) away.add(i);
+  for (const [i, end] of until) if (from < end) away.add(i);
   return away;
 }
 
@@ -37,7 +38,8 @@ export function statesAt(data, sketch, frame, following) {
   const times = data.asOf("", frame);
   const newest = following && sketch.live;
   const now = newest ? Date.now() / 1000 - data.began : data.timeOf(frame);
-  const away = awayAt(sketch.events, now, data.began, data.agents);
+  const next = newest ? now : frame < data.last ? data.timeOf(frame + 1) : now;
+  const away = awayWithin(sketch.events, now, next, data.began);
   const left = leftBy(sketch.events, now, data.began);
   const states = new Array(data.agents);
   for (let i = 0; i < data.agents; i++) {
