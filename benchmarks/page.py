@@ -83,7 +83,7 @@ def page(run_dir: Path) -> Iterator[tuple[str, int]]:
         assert found, line
         yield found[1], process.pid
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         process.wait()
         process.stdout.close()
 
@@ -202,7 +202,7 @@ def cost(seconds: float, times: int, kinds: list[str]) -> None:
                 time.sleep(0.2)
             phases = alternate(run_dir, seconds, times, kinds)
         finally:
-            running.send_signal(signal.SIGINT)
+            running.send_signal(signal.SIGTERM)
             running.wait()
         found = record.read(run_dir)
     mine = (found.agent == 0) & (found.name == found.names.index("residual"))

@@ -96,6 +96,7 @@ class Agent:
         rejected: what was dropped, by kind.
         sent, sent_bytes: publishes of rounds, first copies only.
         received, received_bytes: messages of rounds from neighbours, first copies only.
+        heard_from: of whom they were, and how many.
         resent: further copies published.
         memory: what it remembers through.
         crowd, pace: how many share its process, and by how much less often it says heartbeats for that.
@@ -122,6 +123,7 @@ class Agent:
         self.first_round_at: float | None = None
         self.rejected: Counter[str] = Counter()
         self.sent = self.sent_bytes = self.received = self.received_bytes = self.resent = 0
+        self.heard_from: Counter[AgentId] = Counter()
 
         self.clock = clock
         self._part, self._factory, self._publish = part, factory, publish

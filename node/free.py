@@ -122,6 +122,7 @@ class Free(Timekeeper):
         self._newest[src] = message
         self._unlogged.add(src)
         agent.received += 1
+        agent.heard_from[src] += 1
         agent.received_bytes += len(message.raw)
         if agent.gone and src not in agent.neighbours.done:
             # It still speaks, and may lack my last words. They are the same ever after: nobody answers them.

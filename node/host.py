@@ -314,6 +314,7 @@ def counts(agent: Agent) -> dict[str, Any]:
         "received": agent.received,
         "received_bytes": agent.received_bytes,
         "resent": agent.resent,
+        "heard_from": dict(agent.heard_from),
         "rejected": dict(agent.rejected),
         "first_round_at": agent.first_round_at,
     }

@@ -22,6 +22,7 @@ _COUNTS: Mapping[str, type | tuple[type, ...]] = {
     "received": int,
     "received_bytes": int,
     "resent": int,
+    "heard_from": dict,
     "rejected": dict,
     "first_round_at": (float, type(None)),
 }
@@ -86,6 +87,7 @@ def _sound(what: str, content: Mapping[Any, Any], agent: str) -> bool:
                 and all(type(j) is str for j in content["neighbours"])
                 and all(type(j) is type(why) is str for j, why in content["absent"].items())
                 and _counts(content["rejected"])
+                and _counts(content["heard_from"])
             )
         case "progress":
             return (
@@ -98,6 +100,7 @@ def _sound(what: str, content: Mapping[Any, Any], agent: str) -> bool:
                 and all(type(j) is str for j in content["waiting_for"])
                 and all(type(j) is type(how) is str for j, how in content["suspects"].items())
                 and _counts(content["rejected"])
+                and _counts(content["heard_from"])
             )
         case "failed":
             return type(content.get("error")) is str
@@ -108,5 +111,5 @@ def _typed(content: Mapping[Any, Any], types: Mapping[str, type | tuple[type, ..
     return all(name in content and isinstance(content[name], kind) for name, kind in types.items())
 
 
-def _counts(rejected: Mapping[Any, Any]) -> bool:
-    return all(type(kind) is str and type(count) is int for kind, count in rejected.items())
+def _counts(counted: Mapping[Any, Any]) -> bool:
+    return all(type(what) is str and type(count) is int for what, count in counted.items())

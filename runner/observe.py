@@ -132,7 +132,9 @@ async def _judged(
     try:
         reports, seconds = await _hear(loaded, access, address, run_dir, options)
         try:
-            return api.judged(loaded, access.run, "observed", reports, seconds, None, str(run_dir))
+            return api.judged(
+                loaded, access.run, "observed", reports, seconds, None, str(run_dir), options.warn
+            )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise RunFailed(f"what the agents report cannot be judged: {error!r}") from error
     except UserError:

@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from broker.topics import LEVEL
 from topologies.errors import Invalid, Problem, listed, shown
 from topologies.generators import Section
+from topologies.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -261,7 +262,7 @@ def _problems(faults: Faults, known: set[str], linked: set[Edge]) -> Iterator[Pr
     expected = f"one of {listed(sorted(known))}"
     for agent in faults.slow:
         if agent not in known:
-            yield Problem(f"faults.slow.{agent}", "no such agent", expected)
+            yield Problem(f"faults.slow.{agent}", "no such agent", expected + did_you_mean(agent, known))
     for k, override in enumerate(faults.link):
         yield from _bad_links(f"faults.link[{k}].links", override.links, linked)
     for k, event in enumerate(faults.event):
@@ -270,7 +271,9 @@ def _problems(faults: Faults, known: set[str], linked: set[Edge]) -> Iterator[Pr
             case Crash() | Amnesia() | Pause() | Leave() | Join():
                 for m, agent in enumerate(event.agents):
                     if agent not in known:
-                        yield Problem(f"{key}.agents[{m}]", f"got {shown(agent)}", expected)
+                        yield Problem(
+                            f"{key}.agents[{m}]", f"got {shown(agent)}", expected + did_you_mean(agent, known)
+                        )
             case Cut():
                 yield from _bad_links(f"{key}.links", event.links, linked)
             case Partition():
@@ -279,7 +282,7 @@ def _problems(faults: Faults, known: set[str], linked: set[Edge]) -> Iterator[Pr
                     for m, agent in enumerate(group):
                         where = f"{key}.groups[{g}][{m}]"
                         if agent not in known:
-                            yield Problem(where, f"got {shown(agent)}", expected)
+                            yield Problem(where, f"got {shown(agent)}", expected + did_you_mean(agent, known))
                         elif agent in seen:
                             yield Problem(
                                 where, f"got {shown(agent)} a second time", "each agent in one group"

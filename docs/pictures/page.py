@@ -48,7 +48,7 @@ def main() -> None:
             for scheme in ("light", "dark"):
                 take(found[1], scheme, HERE / f"page-{scheme}.png")
         finally:
-            page.send_signal(signal.SIGINT)
+            page.send_signal(signal.SIGTERM)
             page.wait()
             page.stdout.close()
 

@@ -14,7 +14,7 @@ from node.mechanisms.contraction import MAXIMUM_NORM
 from node.mechanisms.private_goods import PrivateGoods
 from node.mechanisms.public_goods import PublicGoods
 from node.protocol import Heard, Say, together
-from node.protocols.allocated import Allocated, goods_of, scale_of
+from node.protocols.allocated import Allocated, goods_of, rows_of, scale_of
 from node.protocols.parameters import Certificate, agree, condition_of
 from node.protocols.play import Game, Played, Rest, repeated_play, threshold
 from node.routes import Routes
@@ -64,6 +64,7 @@ class Table:
             residual=played.residual,
             satisfied=played.satisfied,
             stopped=stopped,
+            message=rows_of(played.message),
         )
 
 

@@ -75,6 +75,11 @@ def read(run_dir: Path) -> Scene:
             f"{run_dir}: recorded by vicinal {theirs}; expected {'.'.join(ours.split('.')[:2])}.x, "
             f"which this one ({ours}) reads"
         )
+    if (format_ := meta.get("format", 1)) not in range(1, directory.FORMAT + 1):
+        raise UserError(
+            f"{run_dir}: a run directory of format {format_!r}; expected at most {directory.FORMAT}, "
+            "which this version reads"
+        )
     _json(run_dir, "resolved.json")
     from topologies import ScenarioError, load_scenario
 

@@ -60,7 +60,7 @@ def served() -> Iterator[Callable[..., str]]:
 
     yield serve
     for process in processes:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         try:
             assert process.wait(20) == 0
         finally:

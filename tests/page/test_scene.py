@@ -76,6 +76,10 @@ def _other_version(run_dir: Path) -> None:
     changed(run_dir / "meta.json", lambda meta: meta["versions"].update(vicinal="7.2.0"))
 
 
+def _other_format(run_dir: Path) -> None:
+    changed(run_dir / "meta.json", lambda meta: meta.update(format=99))
+
+
 def _other_columns(run_dir: Path) -> None:
     pq.write_table(pa.table({"agent": ["a00"], "iteration": [1]}), run_dir / "telemetry.parquet")
 
@@ -98,6 +102,7 @@ def _other_scenario(run_dir: Path) -> None:
         (_write("meta.json", "[]"), "expected an object, got list"),
         (_write("resolved.json", "{}"), "resolved.json"),
         (_write("telemetry.parquet", "PAR1"), "not a record of this version"),
+        (_other_format, "a run directory of format 99; expected at most"),
         (_other_version, "recorded by vicinal 7.2.0; expected 0.1.x"),
         (_other_columns, "not a record of this version; expected Parquet with the columns run, agent"),
         (_other_run, "the record is of run"),
