@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from runner.compose import command
 from runner.deviate import command as deviate
 from runner.errors import Interrupted, RunFailed, UserError
+from runner.sweep import command as sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -146,6 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.set_defaults(command=_reproduce)
 
     deviate.add_parser(commands, _scenario_arguments)
+    sweep.add_parser(commands, _scenario_arguments)
 
     scenarios = commands.add_parser("scenarios", help="list the bundled scenarios")
     scenarios.set_defaults(command=_scenarios)
