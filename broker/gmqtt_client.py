@@ -353,7 +353,10 @@ class _Link(MQTTProtocol):  # type: ignore[misc]  # gmqtt ships no types
         if self.lost is None:
             self._connection.send_disconnect()
             if self._transport.can_write_eof():
-                self._transport.write_eof()
+                try:
+                    self._transport.write_eof()
+                except OSError:
+                    return  # reset by the peer, which the event loop has not told yet: nobody is left to hear
             await asyncio.shield(self._closed)
 
     async def abort(self) -> None:

@@ -18,6 +18,7 @@ from node.utilities import UtilityError
 from runner import directory, guarantee, record
 from runner.consensus import ConsensusResult, judge_consensus
 from runner.errors import RunFailed, UserError
+from runner.figures.measures import observed_rate
 from runner.network import NetworkResult, judge_network, with_record
 from runner.result import RunResult, judge
 from topologies import LoadedScenario, load_scenario
@@ -249,30 +250,36 @@ def judged(loaded: LoadedScenario, *facts: Any) -> Result:
 def finish(loaded: LoadedScenario, result: Result, run_dir: Path, chosen: Options) -> Result:
     """Judge and draw what was recorded; the result stands whether or not there is a record."""
     if loaded.spec.record.every:
-        from runner import plot
+        from runner.figures.canvas import PlotUnavailable
 
         try:
             record.merge(run_dir)
             recorded = record.read(run_dir)
-            wanted = chosen.plot and loaded.spec.record.plot and len(recorded)
-            if isinstance(result, ConsensusResult):
-                result = result.with_convergence(recorded)
-                if wanted and not result.exact:
-                    plot.draw_estimates(recorded, result, run_dir / "convergence.png")
-            elif isinstance(result, NetworkResult):
-                result = with_record(result, loaded, recorded) if len(recorded) else result
-            elif len(recorded):
-                if result.synchrony == "rounds":
-                    result = result.with_observed_rate(
-                        plot.observed_rate(recorded, result.optimal_allocation)
-                    )
-                if wanted:
-                    plot.draw_convergence(recorded, result, run_dir / "convergence.png")
-        except (record.RecordError, plot.PlotUnavailable, OSError) as error:
+            result = _with_record(result, loaded, recorded)
+            if chosen.plot and loaded.spec.record.plot and len(recorded):
+                from runner.figures.figure import draw_overview
+                from runner.figures.run import Run
+
+                run = Run(result.scenario, result, recorded, loaded)
+                draw_overview(run, run_dir / "convergence.png")
+        except (record.RecordError, PlotUnavailable, OSError) as error:
             chosen.warn(str(error))
     finished = {"finished": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     try:
         directory.write_json(run_dir / "result.json", {**result.as_dict(), **finished})
     except OSError as error:
         chosen.warn(f"the result is not on file: {error}")
+    return result
+
+
+def _with_record(result: Result, loaded: LoadedScenario, recorded: record.Record) -> Result:
+    """The result with what only the record shows."""
+    if isinstance(result, ConsensusResult):
+        return result.with_convergence(recorded)
+    if not len(recorded):
+        return result
+    if isinstance(result, NetworkResult):
+        return with_record(result, loaded, recorded)
+    if result.synchrony == "rounds":
+        return result.with_observed_rate(observed_rate(recorded, result.optimal_allocation))
     return result

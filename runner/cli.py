@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from runner.compose import command
 from runner.deviate import command as deviate
 from runner.errors import Interrupted, RunFailed, UserError
+from runner.figures import command as figures
 from runner.sweep import command as sweep
 
 if TYPE_CHECKING:
@@ -146,6 +147,15 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--quiet", action="store_true", help="no progress display")
     reproduce.set_defaults(command=_reproduce)
 
+    plot = commands.add_parser(
+        "plot",
+        help="draw finished runs",
+        description=figures.DESCRIPTION,
+        epilog=figures.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    figures.add_arguments(plot)
+    plot.set_defaults(command=figures.main)
     deviate.add_parser(commands, _scenario_arguments)
     sweep.add_parser(commands, _scenario_arguments)
 

@@ -85,6 +85,14 @@ def gather(
         RunFailed: if the agents' accounts contradict each other.
     """
     agents, synchrony = loaded.agents, str(loaded.spec.synchrony.mode)
+    if synchrony == "rounds" and (
+        free := [i for i in agents if reports[i]["result"].get("stopped") is not None]
+    ):
+        # `vicinal record` may be given another scenario than the agents.
+        raise RunFailed(
+            f'agent {free[0]} ran freely, but the scenario that judges it has synchrony.mode = "rounds"; '
+            "expected the scenario that the agents play"
+        )
     rounds = counted("rounds", {i: reports[i]["rounds"] for i in agents}, synchrony)
     found = common("agents", {i: reports[i]["result"]["agents"] for i in agents})
     if found != len(agents):

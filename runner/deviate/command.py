@@ -100,7 +100,7 @@ def _command(arguments: argparse.Namespace) -> int:
     from runner.deviate import figure
     from runner.deviate.lab import experiment
     from runner.deviate.play import Stage
-    from runner.plot import PlotUnavailable
+    from runner.figures.canvas import PlotUnavailable
     from topologies import ScenarioError, load_scenario
 
     try:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from runner.deviate.lab import shown_agents
-from runner.plot import figure_at
+from runner.figures.canvas import WIDTH, page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ def draw(report: Report, path: Path) -> None:
     others = [_or_nan(report.total(p.gains, deviators=False)) for p in report.points]
     rest = [p.learning.rest for p in report.points]
     naive = [math.fsum(p.naive.values()) for p in report.points] if report.naive else []
-    with figure_at(path) as figure:
+    with page(path, (WIDTH, 5.6)) as figure:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.4, 1))
         for axes in (above, below):
             axes.axhline(0.0, color="#777777", linewidth=0.8)

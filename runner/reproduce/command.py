@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner import directory
 from runner.errors import RunFailed, UserError
-from runner.plot import PlotUnavailable
+from runner.figures.canvas import PlotUnavailable
 from runner.record import RecordError
 from runner.reproduce import figures, over_broker
 from runner.reproduce.cases import LIMIT, SEEDS, cases, table_one

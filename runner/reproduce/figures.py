@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from runner.plot import PlotUnavailable
+from runner.figures.canvas import BLUE, GREEN, ORANGE, halo, page
 from runner.reproduce.cases import DYNAMICS, GRAPHS, Case
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from runner.reproduce.cases import Dynamics, Graph, Mechanism
     from runner.reproduce.curve import Curve
 
-# Okabe and Ito's palette, of different lightness each: told apart by the colour-blind and in grey.
-_COLOUR: dict[Dynamics, str] = {"cournot": "#0072B2", "exponential": "#D55E00", "k10": "#009E73"}
+_COLOUR: dict[Dynamics, str] = {"cournot": BLUE, "exponential": ORANGE, "k10": GREEN}
 _DASHES: dict[Graph, Any] = {"tree": "solid", "er": (0, (5, 1.6))}
 _WIDTH: dict[Graph, float] = {"tree": 1.5, "er": 1.3}
 _DYNAMIC: dict[Dynamics, str] = {"cournot": "Cournot", "exponential": "exponential", "k10": "k = 10"}
@@ -127,8 +124,8 @@ def draw(figure: Figure, curves: Sequence[Curve], path: Path) -> None:
         PlotUnavailable: if matplotlib is not installed.
         OSError: if the file cannot be written.
     """
-    with _page(path) as page:
-        axes = page.subplots()
+    with page(path, _INCHES, _STYLE, _DPI) as sheet:
+        axes = sheet.subplots()
         end = max(curve.played for curve in curves)
         for curve in curves:
             x, y = _positive(curve, figure.series)
@@ -136,7 +133,7 @@ def draw(figure: Figure, curves: Sequence[Curve], path: Path) -> None:
                       linewidth=_WIDTH[curve.case.graph], solid_capstyle="round")  # fmt: skip
         tolerance = curves[0].case.tolerance if figure.series == "message" else None
         _frame(axes, figure, curves, end, tolerance)
-        page.canvas.draw()  # positions on the page are known from here on
+        sheet.canvas.draw()  # positions on the page are known from here on
         fastest = min(curves, key=lambda curve: curve.played)
         for curve in curves:
             # Left of the fastest there is nobody; right of it it would be narrow.
@@ -150,8 +147,8 @@ def draw_over_broker(broker: Curve, lockstep: Curve, path: Path) -> None:
         PlotUnavailable: if matplotlib is not installed.
         OSError: if the file cannot be written.
     """
-    with _page(path) as page:
-        axes = page.subplots()
+    with page(path, _INCHES, _STYLE, _DPI) as sheet:
+        axes = sheet.subplots()
         colour = _COLOUR[lockstep.case.dynamics]
         x, y = _positive(lockstep, "message")
         axes.plot(x, y, color=_GREY, linewidth=1.2)
@@ -252,7 +249,7 @@ def _name(axes: Any, curve: Curve, series: str, *, below: bool) -> None:
         rotation_mode="anchor",
         ha="right",
         va="top" if below else "bottom",
-        path_effects=[_halo()],
+        path_effects=[halo()],
     )
 
 
@@ -263,30 +260,3 @@ def _aside(angle: float, back: float, off: float) -> tuple[float, float]:
         float(-back * np.cos(along) - off * np.sin(along)),
         float(-back * np.sin(along) + off * np.cos(along)),
     )
-
-
-def _halo() -> Any:
-    """White around letters: they stay legible where another curve is near."""
-    effects = importlib.import_module("matplotlib.patheffects")
-    return effects.withStroke(linewidth=2.2, foreground="white")
-
-
-@contextlib.contextmanager
-def _page(path: Path) -> Iterator[Any]:
-    """A page, written to the path when the block is left in good order: complete or not there."""
-    try:
-        matplotlib = importlib.import_module("matplotlib")
-        figures = importlib.import_module("matplotlib.figure")
-        agg = importlib.import_module("matplotlib.backends.backend_agg")
-    except ImportError as error:
-        raise PlotUnavailable("no figures: matplotlib is missing; pip install vicinal[plot]") from error
-    with matplotlib.rc_context(_STYLE):
-        page = figures.Figure(figsize=_INCHES, layout="constrained")
-        agg.FigureCanvasAgg(page)
-        yield page
-        temporary = path.with_name(f".{path.name}")
-        try:
-            page.savefig(temporary, format="png", dpi=_DPI)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)

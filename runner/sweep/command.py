@@ -199,7 +199,7 @@ def _report(
     from rich.console import Console
 
     from runner.directory import write_json
-    from runner.plot import PlotUnavailable
+    from runner.figures.canvas import PlotUnavailable
     from runner.sweep import figure
     from runner.sweep.statistics import summarise
 

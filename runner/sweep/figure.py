@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runner.plot import figure_at
+from runner.figures.canvas import DASHES, FAINT, MARKERS, PALETTE, WIDTH, page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,12 +12,9 @@ if TYPE_CHECKING:
 
     from runner.sweep.statistics import Estimate
 
-# Okabe and Ito's palette without its yellow; marks and dashes differ as well, so that lines read in grey.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#444444", "#E69F00", "#56B4E9")
-MARKS, DASHES = "osD^vP*", ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)), (0, (3, 1, 1, 1)))
 # Values that span more than this are drawn on a logarithmic axis.
 WIDE = 20.0
-MOST_LINES = len(COLOURS)
+MOST_LINES = len(PALETTE)
 
 
 def draw(
@@ -49,14 +46,14 @@ def draw(
         list(dict.fromkeys(entry["parameters"][first] for entry in summary)) if first else [""]
     )
     numeric = all(isinstance(value, int | float) for value in places)
-    with figure_at(path) as figure:
+    with page(path, (WIDTH, 1.4 + 2.0 * len(metrics))) as figure:
         panels = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]
         for axes, metric in zip(panels, metrics, strict=True):
             shown = 0
             for k, (values, entries) in enumerate(list(lines.items())[:MOST_LINES]):
                 shown += _line(axes, k, _label(keys[1:], values), entries, first, metric, places, numeric)
             axes.set_ylabel(metric)
-            axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+            axes.grid(axis="y", color=FAINT, linewidth=0.6)
             axes.set_axisbelow(True)
             if not shown:
                 axes.text(0.5, 0.5, f"no run has {metric}", transform=axes.transAxes, ha="center")
@@ -114,8 +111,8 @@ def _line(
         y,
         yerr=(below, above),
         label=label,
-        color=COLOURS[k],
-        marker=MARKS[k],
+        color=PALETTE[k],
+        marker=MARKERS[k],
         linestyle=DASHES[k],
         linewidth=1.6,
         markersize=5.5,

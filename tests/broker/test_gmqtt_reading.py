@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import Any
 
 import pytest
@@ -198,4 +199,21 @@ async def test_cancellation_that_comes_with_the_answer_is_not_lost():
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    client.link.connection_lost(None)
+
+
+async def test_goodbye_to_a_peer_that_has_just_reset_the_connection():
+    class Reset(Socket):
+        def can_write_eof(self) -> bool:
+            return True
+
+        def write_eof(self) -> None:
+            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    transport = GmqttTransport(Address("h", 1), "id", lambda topic, payload: None)
+    client, sock = _Client(transport), Reset()
+    client.link.connection_made(sock)  # type: ignore[arg-type]
+    transport._client, transport._link = client, client.link
+    await transport.close()
+    assert sock.aborted
     client.link.connection_lost(None)

@@ -40,6 +40,9 @@ def _leave_none(before: set[int]) -> None:
 def _adoption() -> Iterator[None]:
     os.environ[table.MARKER] = secrets.token_hex(8)
     table.adopt_orphans(True)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell that starts its jobs in the background lets them ignore Ctrl-C, and all that they start.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     table.adopt_orphans(False)
     del os.environ[table.MARKER]

@@ -104,6 +104,10 @@ def until(condition: Callable[[], object], what: str, within: float = WAIT) -> N
 def reap_orphans() -> None:
     """Take the exit codes of adopted children, which nobody else waits for."""
     for folder in Path("/proc/self/task").iterdir():
-        for pid in map(int, (folder / "children").read_text().split()):
+        try:
+            children = (folder / "children").read_text()
+        except FileNotFoundError:  # a thread that has ended meanwhile
+            continue
+        for pid in map(int, children.split()):
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
