@@ -106,8 +106,7 @@ class Journal:
             raise UserError(f"{manifest}: not that of a sweep ({error}); expected another --out") from None
         if differs:
             raise UserError(
-                f"{self.directory}: holds a sweep with another {' and '.join(differs)}; expected "
-                "another --out"
+                f"{self.directory}: holds a sweep of another {' and '.join(differs)}; expected a new --out"
             )
 
     def _read(self) -> None:

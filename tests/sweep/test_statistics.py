@@ -27,12 +27,12 @@ def test_students_interval_is_scipys():
     assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
 
 
-@pytest.mark.parametrize(("interval", "least"), [("student", 0.93), ("bootstrap", 0.90)])
+@pytest.mark.parametrize(("interval", "least"), [("student", 0.92), ("bootstrap", 0.88)])
 def test_an_interval_holds_the_mean_about_as_often_as_it_says(interval, least):
     rng = np.random.default_rng(7)
-    found = [estimate(rng.normal(2.0, 3.0, 20).tolist(), interval) for _ in range(300)]
+    found = [estimate(rng.normal(2.0, 3.0, 20).tolist(), interval) for _ in range(100)]
     held = np.mean([e.low <= 2.0 <= e.high for e in found])
-    assert least <= held <= 0.98
+    assert least <= held <= 0.99
 
 
 def test_a_bootstrap_interval_is_the_same_every_time_and_lopsided_where_values_are():
