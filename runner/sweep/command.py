@@ -113,11 +113,17 @@ def _command(arguments: argparse.Namespace) -> int:
             if (row := journal.done.get(cell)) is None or (arguments.again and row["error"] is not None)
         ]
         if len(left) < len(cells) and not arguments.quiet:
-            errors.print(f"{out}: {len(cells) - len(left)} of {len(cells)} runs are there", highlight=False)
+            errors.print(
+                f"{out}: {len(cells) - len(left)} of {len(cells)} runs are there",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
         _play(plan, left, min(jobs, max(1, len(left))), journal, errors, quiet=arguments.quiet)
         rows = list(journal.rows(cells, grid))
         result = journal.write(cells, grid)
-    return _report(arguments, str(loaded.spec.name), rows, list(grid), metrics, result)
+    drawn = loaded.spec.record.plot
+    return _report(arguments, str(loaded.spec.name), rows, list(grid), metrics, result, drawn=drawn)
 
 
 def metrics_of(arguments: argparse.Namespace) -> tuple[str, ...]:
@@ -194,6 +200,8 @@ def _report(
     keys: Sequence[str],
     metrics: Sequence[str],
     result: Path,
+    *,
+    drawn: bool,
 ) -> int:
     """Sum up, draw, print; the exit code."""
     from rich.console import Console
@@ -217,7 +225,8 @@ def _report(
     }
     write_json(result.with_name("summary.json"), plain)
     try:
-        figure.draw(name, summary, keys, metrics, arguments.interval, result.with_name("sweep.png"))
+        if drawn:
+            figure.draw(name, summary, keys, metrics, arguments.interval, result.with_name("sweep.png"))
     except PlotUnavailable as error:
         sys.stderr.write(f"warning: {error}\n")
     if arguments.json:

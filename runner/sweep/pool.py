@@ -69,7 +69,11 @@ def _pool(
     try:
         while True:
             for cell in itertools.islice(left, jobs * (1 + AHEAD) - len(waiting)):
-                waiting[executor.submit(_work, plan, cell)] = cell
+                try:
+                    waiting[executor.submit(_work, plan, cell)] = cell
+                except BrokenProcessPool:
+                    lost.append(cell)
+                    raise
             if not waiting:
                 return True
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:
