@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner import guarantee
 from runner.api import judged
+from runner.components import Roll
 from runner.consensus import ConsensusResult
 from runner.errors import Interrupted, UserError
 from runner.network import NetworkResult
@@ -93,6 +94,7 @@ def work(plan: Plan, cell: Cell, stopped: Callable[[], bool] = lambda: False) ->
 def _play(plan: Plan, loaded: Any, stopped: Callable[[], bool]) -> Result:
     # Every message carries the run's id: one as long as that of `vicinal run`, so that bytes compare.
     spec, run = loaded.spec, f"{loaded.spec.name[:32]}-00000000-000000-0000"
+    roll = Roll()
     parts = {i: replace(part, record_every=0) for i, part in loaded.parts(run).items()}
     if plan.lockstep:
         if spec.faults is not None or spec.synchrony.mode != "rounds":
@@ -109,9 +111,10 @@ def _play(plan: Plan, loaded: Any, stopped: Callable[[], bool]) -> Result:
             faults=spec.faults,
             durable=spec.recovery.durable != "none",
             stopped=stopped,
+            roll=roll,
         )
     mode = "lockstep" if plan.lockstep else "virtual"
-    return judged(loaded, run, mode, reports, seconds, None, None)
+    return judged(loaded, run, mode, reports, seconds, None, None, lambda text: None, roll)
 
 
 def _measured(result: Result) -> Row:
