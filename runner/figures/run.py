@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from runner import record
+from runner.components import Component
 from runner.consensus import ConsensusResult
 from runner.errors import UserError
 from runner.network import NetworkResult
@@ -182,7 +183,8 @@ def _json(path: Path) -> dict[str, Any]:
 def _result(path: Path) -> Result:
     """The result as the runner wrote it."""
     data = _json(path)
-    data.pop("finished", None)
+    for more in ("finished", "component_size"):  # the time of writing; what `components` say as well
+        data.pop(more, None)
     kind: type[Result] = (
         ConsensusResult if "primitive" in data else NetworkResult if "link_prices" in data else RunResult
     )
@@ -190,6 +192,10 @@ def _result(path: Path) -> Result:
     needed = {name for name, f in every.items() if f.default is MISSING and f.default_factory is MISSING}
     if odd := sorted((needed - data.keys()) | (data.keys() - every.keys())):
         raise UserError(f"{path}: {odd[0]!r} is missing or unknown; expected what this version writes")
+    try:
+        data["components"] = [Component.from_dict(part) for part in data.get("components", ())]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path}: components: {error!r}; expected what this version writes") from None
     for steps in ("errors", "regrets"):
         if isinstance(data.get(steps), dict):
             data[steps] = {int(step): value for step, value in data[steps].items()}

@@ -108,7 +108,7 @@ def test_a_lockstep_run_that_fails_is_a_violation_and_no_accident(monkeypatch):
 
 @pytest.mark.parametrize(
     ("driver", "first", "said"),
-    [(bugs.KeepsOldWords, 0, ""), (bugs.ForgetsWhoIsAbsent, 0, ""), (bugs.NeverTakesBack, 0, "liveness: ")],
+    [(bugs.KeepsOldWords, 0, ""), (bugs.ForgetsWhoIsAbsent, 600, ""), (bugs.NeverTakesBack, 0, "liveness: ")],
     ids=lambda value: getattr(value, "__name__", "-"),
 )
 def test_a_driver_that_mistakes_who_is_there_fails_and_the_right_one_does_not(driver, first, said):
