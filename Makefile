@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test simulate lint types check bench images demos docker-demo clean
+.PHONY: demo test simulate lint types check docs bench images demos docker-demo clean
 
 demo: $(VENV)/.installed
 	$(BIN)/vicinal run topologies/binary-tree-31.toml
@@ -26,6 +26,10 @@ types: $(VENV)/.installed
 	$(BIN)/mypy
 
 check: test lint types
+
+# The documentation, into site/: any warning is an error. Nothing is fetched. To read it: site/index.html.
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks
@@ -51,8 +55,8 @@ docker-demo: demos
 $(VENV)/.installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "vicinal needs Python 3.11 or newer on PATH" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[plot,compose,fast,test,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[plot,compose,check,fast,test,docs,dev]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -12,10 +12,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runner import completion
+from runner.check import command as check
 from runner.compose import command
 from runner.deviate import command as deviate
+from runner.doctor import command as diagnosis
 from runner.errors import Interrupted, RunFailed, UserError
 from runner.figures import command as figures
+from runner.help import Parser, add_examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -53,7 +57,7 @@ def _say(error: object, code: int) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="vicinal",
         description="Strategic agents that allocate by messages to their graph neighbours only, over MQTT.",
     )
@@ -108,6 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     record.add_argument("--quiet", action="store_true", help="no progress display")
     record.set_defaults(command=_record)
 
+    check.add_parser(commands)
+
     compose = commands.add_parser(
         "compose",
         help="write a scenario as a Docker compose project",
@@ -157,6 +163,26 @@ def _parser() -> argparse.ArgumentParser:
     plot.set_defaults(command=figures.main)
     deviate.add_parser(commands, _scenario_arguments)
 
+    doctor = commands.add_parser(
+        "doctor",
+        help="look whether this machine can run agents",
+        description=diagnosis.DESCRIPTION,
+        epilog=diagnosis.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    diagnosis.add_arguments(doctor)
+    doctor.set_defaults(command=_doctor)
+
+    completing = commands.add_parser(
+        "completion",
+        help="print a script that completes what is typed",
+        description=completion.DESCRIPTION,
+        epilog=completion.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    completion.add_arguments(completing)
+    completing.set_defaults(command=lambda arguments: completion.main(arguments, _parser))
+
     scenarios = commands.add_parser("scenarios", help="list the bundled scenarios")
     scenarios.set_defaults(command=_scenarios)
 
@@ -164,6 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     _scenario_arguments(show)
     show.add_argument("--json", action="store_true", help="print the resolved scenario as JSON")
     show.set_defaults(command=_show)
+    add_examples(parser)
     return parser
 
 
@@ -318,6 +345,11 @@ def _print(result: Any, arguments: argparse.Namespace) -> int:
 
 def _compose(arguments: argparse.Namespace) -> int:
     return command.compose(_load(arguments), arguments)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    arguments.overrides, arguments.seed = [], None
+    return diagnosis.main(arguments, _load(arguments) if arguments.scenario is not None else None)
 
 
 def _simulate(arguments: argparse.Namespace) -> int:

@@ -14,13 +14,15 @@ from node.mechanisms.network.contract import Share
 from node.mechanisms.network.optimum import program, solve
 from node.mechanisms.network.sequential import gather
 from node.protocols.network.facts import contract_of
-from runner.facts import Facts, common
+from runner.components import common
+from runner.facts import Facts
 from runner.facts import gather as gather_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from node.mechanisms.network.contract import Contract, Tables
+    from runner.components import Roll
     from runner.record import Record
     from topologies import LoadedScenario
 
@@ -139,6 +141,7 @@ def judge_network(
     seconds: float,
     launched_at: float | None = None,
     run_dir: str | None = None,
+    roll: Roll | None = None,
 ) -> NetworkResult:
     """Compare what the agents came to with the planner's optimum.
 
@@ -146,9 +149,9 @@ def judge_network(
     Raises:
         RunFailed: if the agents' accounts contradict each other.
     """
-    facts = gather_facts(loaded, run, mode, reports, seconds, launched_at, run_dir)
-    agents, rules = loaded.agents, loaded.contract()
-    results = {i: reports[i]["result"] for i in agents}
+    facts, standing = gather_facts(loaded, run, mode, reports, seconds, launched_at, run_dir, roll)
+    agents, rules = loaded.agents, loaded.contract()  # nobody leaves such a run: ``topologies.membership``
+    results = {i: report["result"] for i, report in standing.items()}
     for fact in ("factor", "depth", "moves", "steps", "gap", "satisfied"):
         common(fact, {i: results[i][fact] for i in agents})
     first = results[agents[0]]
