@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from runner.figures import series
-from runner.figures.convergence import distance
+from runner.figures.convergence import _curves, distance
 from runner.figures.run import Held, Run, open_runs
 from runner.record import Batch, PartWriter, read
 from tests.runner.results import result_of
@@ -79,6 +79,13 @@ def test_the_distance_of_a_consensus_is_that_of_the_worst_estimate(runs: dict[st
     errors = distance(run)
     assert errors.values[0] > 1e-2
     assert errors.values[-1] < 1e-6
+
+
+def test_the_taxes_of_some_agents_are_not_shown_as_the_budget_of_all(runs: dict[str, Path]):
+    whole, part = opened(runs, "private"), opened(runs, "summary")
+    assert "70 of 127 agents" in part.partly
+    assert any("taxes" in curve.text for curve in _curves(whole))
+    assert not any("taxes" in curve.text for curve in _curves(part))
 
 
 def test_a_free_agent_that_has_stopped_keeps_what_it_had(tmp_path: Path):
