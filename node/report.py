@@ -22,14 +22,19 @@ _COUNTS: Mapping[str, type | tuple[type, ...]] = {
     "received": int,
     "received_bytes": int,
     "resent": int,
+    "heard_from": dict,
     "rejected": dict,
     "first_round_at": (float, type(None)),
 }
 # Likewise of ``node.host.describe``.
 _DESCRIBED: Mapping[str, type | tuple[type, ...]] = {
     "agent": str,
-    "result": dict,
+    "result": (dict, type(None)),
+    "stranded": (str, type(None)),
     "rounds": int,
+    "epoch": int,
+    "neighbours": tuple,
+    "absent": dict,
     **_COUNTS,
 }
 # Likewise of ``node.host.progress``.
@@ -75,7 +80,15 @@ def read(payload: bytes, agent: str) -> tuple[str, dict[str, Any]]:
 def _sound(what: str, content: Mapping[Any, Any], agent: str) -> bool:
     match what:
         case "result":
-            return _typed(content, _DESCRIBED) and content["agent"] == agent and _counts(content["rejected"])
+            return (
+                _typed(content, _DESCRIBED)
+                and content["agent"] == agent
+                and (content["result"] is None) == (content["stranded"] is not None)
+                and all(type(j) is str for j in content["neighbours"])
+                and all(type(j) is type(why) is str for j, why in content["absent"].items())
+                and _counts(content["rejected"])
+                and _counts(content["heard_from"])
+            )
         case "progress":
             return (
                 _typed(content, _PROGRESS)
@@ -87,6 +100,7 @@ def _sound(what: str, content: Mapping[Any, Any], agent: str) -> bool:
                 and all(type(j) is str for j in content["waiting_for"])
                 and all(type(j) is type(how) is str for j, how in content["suspects"].items())
                 and _counts(content["rejected"])
+                and _counts(content["heard_from"])
             )
         case "failed":
             return type(content.get("error")) is str
@@ -97,5 +111,5 @@ def _typed(content: Mapping[Any, Any], types: Mapping[str, type | tuple[type, ..
     return all(name in content and isinstance(content[name], kind) for name, kind in types.items())
 
 
-def _counts(rejected: Mapping[Any, Any]) -> bool:
-    return all(type(kind) is str and type(count) is int for kind, count in rejected.items())
+def _counts(counted: Mapping[Any, Any]) -> bool:
+    return all(type(what) is str and type(count) is int for what, count in counted.items())

@@ -121,6 +121,7 @@ class Rounds(Timekeeper):
             if agent.memory:
                 agent.memory.append([now[j].raw for j in agent.peers])
             agent.received += len(now)
+            agent.heard_from.update(now.keys())
             agent.received_bytes += sum([len(message.raw) for message in now.values()])
             self._now, self._next = self._next, {}
             if not agent.conversation.hear(now):

@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from broker.transport import parse_url
 from node.protocols.network.facts import MECHANISMS as NETWORK
 from node.utilities import UtilityError
-from runner import directory, guarantee, record
+from runner import accounts, directory, guarantee, record
+from runner.components import Roll
 from runner.consensus import ConsensusResult, judge_consensus
 from runner.errors import RunFailed, UserError
 from runner.figures.measures import observed_rate
@@ -182,7 +183,7 @@ async def _play_here(
     loaded: LoadedScenario, run_id: str, run_dir: Path, chosen: Options, *, lockstep: bool
 ) -> Result:
     """Play in a thread of this process, that signals are still answered."""
-    parts, stop = loaded.parts(run_id), threading.Event()
+    parts, stop, roll = loaded.parts(run_id), threading.Event(), Roll()
     record_in = run_dir if loaded.spec.record.every else None
     play: Callable[[], tuple[dict[str, dict[str, Any]], float]]
     if lockstep:
@@ -202,6 +203,7 @@ async def _play_here(
             durable=loaded.spec.recovery.durable != "none",
             stopped=stop.is_set,
             warn=chosen.warn,
+            roll=roll,
         )
     playing = asyncio.create_task(asyncio.to_thread(play))
     try:
@@ -213,7 +215,7 @@ async def _play_here(
         playing.exception()
         raise
     mode = "lockstep" if lockstep else "virtual"
-    return judged(loaded, run_id, mode, reports, seconds, None, str(run_dir))
+    return judged(loaded, run_id, mode, reports, seconds, None, str(run_dir), chosen.warn, roll)
 
 
 async def _play(
@@ -223,18 +225,39 @@ async def _play(
     parts = loaded.parts(run_id)
     from runner.launch import Settings, run_processes
 
+    roll = Roll()
     settings = Settings(
-        chosen.hosts, broker, run_dir, chosen.watch, chosen.warn, import_path=loaded.import_path
+        chosen.hosts, broker, run_dir, chosen.watch, chosen.warn, import_path=loaded.import_path, roll=roll
     )
     reports, seconds, launched_at = await run_processes(loaded, parts, run_id, settings)
-    return judged(loaded, run_id, "processes", reports, seconds, launched_at, str(run_dir))
+    return judged(loaded, run_id, "processes", reports, seconds, launched_at, str(run_dir), chosen.warn, roll)
 
 
-def judged(loaded: LoadedScenario, *facts: Any) -> Result:
+def judged(
+    loaded: LoadedScenario,
+    run: str,
+    mode: str,
+    reports: Mapping[str, Mapping[str, Any]],
+    seconds: float,
+    launched_at: float | None,
+    run_dir: str | None,
+    warn: Warn,
+    roll: Roll | None = None,
+) -> Result:
     """Hold what the agents report against what somebody who knows everything would say.
 
-    Args: as ``runner.facts.gather``.
+    Before that it is put on file, for whoever judges the run anew: ``vicinal check``.
+
+    Args: as ``runner.facts.gather``; ``warn`` is told if they cannot be put on file.
+    Raises:
+        RunFailed: if the accounts contradict each other, or cannot be judged.
     """
+    facts = (run, mode, reports, seconds, launched_at, run_dir, roll)
+    if run_dir is not None:
+        try:
+            accounts.write(Path(run_dir), reports)
+        except OSError as error:
+            warn(f"what the agents report is not on file: {error}")
     if loaded.contract()["mechanism"] == "consensus":
         return judge_consensus(loaded, *facts)
     if loaded.contract()["mechanism"] in NETWORK:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner import completion
+from runner.check import command as check
 from runner.compose import command
 from runner.deviate import command as deviate
 from runner.doctor import command as diagnosis
@@ -110,6 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     record.add_argument("--agents", action="store_true", help="also print what every agent gets and pays")
     record.add_argument("--quiet", action="store_true", help="no progress display")
     record.set_defaults(command=_record)
+
+    check.add_parser(commands)
 
     compose = commands.add_parser(
         "compose",

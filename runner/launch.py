@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from broker.embedded import EmbeddedBroker, PortInUse
 from broker.mqtt import make_transport
 from broker.transport import BrokerError
 from node.host import PROTOCOL
+from runner.components import Roll, contradiction, current
 from runner.errors import RunFailed, UserError
 from runner.hosts import Hosts, Message, distribute
 from runner.lives import Lives
@@ -56,6 +58,7 @@ class Settings:
         stall_timeout: seconds without progress after which the run is given up.
         protocol: what every agent plays, as ``module:function`` taking a Part and a snapshot or None.
         import_path: folders in which agents look for modules, after everywhere else.
+        roll: is told who was not there all the time.
     """
 
     hosts: int | None
@@ -66,6 +69,7 @@ class Settings:
     stall_timeout: float = STALL_TIMEOUT
     protocol: str = PROTOCOL
     import_path: tuple[str, ...] = ()
+    roll: Roll = field(default_factory=Roll)
 
 
 @dataclass(slots=True)
@@ -74,8 +78,12 @@ class Launched:
 
     Attributes:
         shares: host -> its agents.
-        reports: agent -> its final account.
-        outcome: done when every agent has reported, or with the error that ended the run.
+        roll: who was not there all the time.
+        goes_on: whether the others go on without an agent that has been killed.
+        reports: agent -> its final account, of its last epoch.
+        doomed: hosts that are not to come back when they end.
+        outcome: done when every agent that is still there has reported, and the reports fit together; or with
+            the error that ended the run.
         revive: called with a host and its exit code; whether it is being started again.
         progress: agent -> where it stood when it was last heard of; moved: when any last moved (monotonic).
             A free-running agent always moves; it does not count while one of them thinks a neighbour away.
@@ -85,7 +93,11 @@ class Launched:
     shares: Sequence[Sequence[str]]
     watch: Watch
     warn: Warn
+    roll: Roll = field(default_factory=Roll)
+    goes_on: bool = False
     reports: dict[str, Message] = field(default_factory=dict)
+    doomed: set[int] = field(default_factory=set)
+    began: float = field(default_factory=time.monotonic)
     progress: dict[str, Message] = field(default_factory=dict)
     moved: float = field(default_factory=time.monotonic)
     stalled: set[str] = field(default_factory=set)
@@ -115,11 +127,15 @@ class Launched:
                     self.lives.heard(agent, info)
                     self.progress[agent] = info
                     self.watch(agent, info)
+                    if agent in self.reports and info["epoch"] > self.reports[agent]["epoch"]:
+                        del self.reports[agent]  # it has started again
             case "result":
                 self.reports[message["agent"]] = message
                 self.lives.heard(message["agent"], message)
-                if len(self.reports) == sum(map(len, self.shares)) and not self.outcome.done():
-                    self.outcome.set_result(None)
+                self._settle()
+            case "left":
+                self.lives.heard(message["agent"], message)
+                self.lose(message["agent"], died=False)
             case "failed":
                 self.failures[host] = message
                 names = ", ".join(message["agents"][:5]) + (" ..." if len(message["agents"]) > 5 else "")
@@ -130,16 +146,45 @@ class Launched:
 
     def ended(self, host: int, code: int) -> None:
         """A host process has ended."""
-        missing = [agent for agent in self.shares[host] if agent not in self.reports]
-        if host not in self.failures and host not in self.farewells and self.revive(host, code):
+        gone = self.roll.gone
+        missing = [agent for agent in self.shares[host] if agent not in self.reports and agent not in gone]
+        final = host in self.doomed or host in self.failures or host in self.farewells
+        if not final and self.revive(host, code):
             for agent in self.shares[host]:
                 self.lives.restarted(agent)
             return
         self._left(host)
-        if missing and host not in self.failures:
+        if host in self.doomed or (self.goes_on and code < 0 and host not in self.failures):
+            for agent in self.shares[host]:
+                self.lose(agent, died=code != -signal.SIGTERM)
+        elif missing and host not in self.failures:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             names = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
             self.fail(RunFailed(f"the process of agent {names} {how}"))
+
+    def lose(self, agent: str, *, died: bool) -> None:
+        """An agent is gone for good; nobody waits for it any more."""
+        if agent in self.roll.gone:
+            return
+        where = self.roll.died if died else self.roll.left
+        where[agent] = round(time.monotonic() - self.began, 3)
+        self.warn(f"agent {agent} {'is dead' if died else 'has left'} for good; the others go on without it")
+        self.stalled.discard(agent)
+        if agent in self.progress:
+            self.watch(agent, {**self.progress[agent], "state": "gone", "suspects": {}, "absent": {}})
+            del self.progress[agent]  # who waits for whom does not concern it any more
+        self.moved = time.monotonic()
+        self._settle()
+
+    def _settle(self) -> None:
+        """See whether this was the last thing to be heard."""
+        if self.outcome.done():
+            return
+        there = sum(map(len, self.shares)) - len(self.roll.gone.keys() - self.reports.keys())
+        if not there:
+            self.fail(RunFailed(f"every agent is gone: {', '.join(sorted(self.roll.gone)[:5])}"))
+        elif len(self.reports) == there and contradiction(current(self.reports, self.roll.gone)) is None:
+            self.outcome.set_result(None)
 
     def fail(self, error: Exception) -> None:
         """End the run with an error; the first one counts."""
@@ -174,8 +219,8 @@ async def run_processes(
     """Launch every agent's process, wait for their results and end everything that was started.
 
     Returns:
-        What every agent reports of itself, counters over all its lives; the wall time in seconds; and the
-        monotonic time of the launch.
+        What every agent reports of itself, counters over all its lives, of those that are gone if they had a
+        result; the wall time in seconds; and the monotonic time of the launch.
     Raises:
         UserError: if the broker cannot be used as asked.
         RunFailed: naming the agent and the cause.
@@ -194,7 +239,8 @@ async def run_processes(
                 await _probe(settings.broker, spec.client, run)
             except BrokerError as error:
                 raise UserError(str(error)) from None
-        launched = Launched(shares, settings.watch, settings.warn)
+        goes_on = loaded.spec.recovery.on_down == "continue"
+        launched = Launched(shares, settings.watch, settings.warn, settings.roll, goes_on)
         hosts = Hosts(
             len(shares),
             launched.heard,
@@ -257,10 +303,20 @@ async def run_processes(
             supervisor = Supervisor(hosts, message_for, settings.warn, partial(_ended, launched), before)
             stack.push_async_callback(supervisor.close)
             launched.revive = supervisor.revive
-        for host in range(len(shares)):
+        late = chaos.late if chaos else frozenset()
+        launched.began = time.monotonic()
+
+        def join(host: int) -> None:
+            settings.roll.joined.update(
+                dict.fromkeys(shares[host], round(time.monotonic() - launched.began, 3))
+            )
             hosts.send(host, message_for(host, 0))
+
+        for host in range(len(shares)):
+            if host not in late:
+                hosts.send(host, message_for(host, 0))
         if chaos:
-            chaos.begin(stack, hosts)
+            chaos.begin(stack, hosts, launched.doomed, launched.lose, join)
         await _outcome(launched, settings.stall_timeout + (chaos.standstill() if chaos else 0.0))
         seconds = time.monotonic() - launched_at
         for host in range(len(shares)):
@@ -271,6 +327,7 @@ async def run_processes(
         except TimeoutError:
             settings.warn("some agents did not leave after their result; they are ended now")
     reports = {agent: {**report, **launched.lives.total(agent)} for agent, report in launched.reports.items()}
+    settings.roll.accounts = {agent: launched.lives.total(agent) for agent in sorted(settings.roll.gone)}
     return reports, seconds, launched_at
 
 

@@ -36,12 +36,15 @@ class Lives:
         ``first_round_at``: when round 0 was complete for the first time."""
         accounts = list(self._accounts.get(agent, {}).values())
         rejected: Counter[str] = Counter()
+        heard_from: Counter[str] = Counter()
         for account in accounts:
             rejected.update(account["rejected"])
+            heard_from.update(account["heard_from"])
         first = [at for account in accounts if (at := account["first_round_at"]) is not None]
         return {
             **{name: sum(account[name] for account in accounts) for name in COUNTERS},
             "rejected": dict(rejected),
+            "heard_from": dict(sorted(heard_from.items())),
             "first_round_at": min(first, default=None),
             "restarts": self._restarts[agent],
         }

@@ -113,7 +113,9 @@ async def observe(loaded: LoadedScenario, access: Access, options: Options) -> a
     try:
         reports, seconds = await _hear(loaded, access, address, run_dir, options)
         try:
-            result = api.judged(loaded, access.run, "observed", reports, seconds, None, str(run_dir))
+            result = api.judged(
+                loaded, access.run, "observed", reports, seconds, None, str(run_dir), options.warn
+            )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise RunFailed(f"what the agents report cannot be judged: {error!r}") from error
     except UserError:

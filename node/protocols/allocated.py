@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from node.numbers import Matrix
+
 
 @dataclass(frozen=True, slots=True)
 class Allocated:
@@ -28,6 +30,7 @@ class Allocated:
         residual: of the own last message.
         satisfied: whether it was within the threshold when all stopped.
         stopped: free mode: the round of the stopping rule, counted with the set-up, in which all stopped.
+        message: its last message, row by row; with everybody's, whoever judges recomputes the rest.
     """
 
     allocation: tuple[float, ...]
@@ -43,6 +46,12 @@ class Allocated:
     residual: float
     satisfied: bool
     stopped: int | None = None
+    message: tuple[tuple[float, ...], ...] = ()
+
+
+def rows_of(message: Matrix | None) -> tuple[tuple[float, ...], ...]:
+    """A message as plain values."""
+    return () if message is None else tuple(map(tuple, message.tolist()))
 
 
 def goods_of(rules: Mapping[str, Any]) -> int:

@@ -121,7 +121,7 @@ def free_play(
         view = contract.view(heard.said)
         outcome = contract.outcome(message, view)
         if heard.verdict is not None or ticks == max_ticks:
-            return Played(outcome, ticks, residual, heard.verdict is not None)
+            return Played(outcome, ticks, residual, heard.verdict is not None, message)
         reply = contract.best_response(view)
         residual = contract.residual(reply, message, view)
         size = contract.size(reply)

@@ -66,6 +66,7 @@ class Played:
 
     Attributes:
         outcome: allocation, price and tax at the final profile of messages.
+        message: the own last one, part of that profile.
         rounds: rounds of play.
         residual: |beta_i(m) - m_i| at the last messages for which it was computed, in the contract's norm.
         satisfied: whether play ended because every agent was at rest in one and the same round; with
@@ -76,6 +77,7 @@ class Played:
     rounds: int
     residual: float
     satisfied: bool
+    message: Matrix | None = None
 
 
 def repeated_play(
@@ -139,7 +141,7 @@ def repeated_play(
         view = contract.view(heard.said)
         if heard.verdict is not None or rounds == max_rounds:
             outcome = contract.outcome(message, view)
-            return Played(outcome, rounds, residual, quiet or heard.verdict is not None)
+            return Played(outcome, rounds, residual, quiet or heard.verdict is not None, message)
         profile = {**heard.said, OWN: message}
         beliefs = learning.update(profile)
         if beliefs is profile:

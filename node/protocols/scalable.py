@@ -15,12 +15,13 @@ from node import learning
 from node.combinators import throughout
 from node.consensus.counters import tree_counters
 from node.consensus.tree import Gathered, convergecast
+from node.errors import TooFew
 from node.mechanisms.contraction import NoGuarantee
 from node.mechanisms.summary import Anchored, AnchoredPublic, Echoed, Place, contribution, terms
 from node.mechanisms.summary.variants import CAP, most_capped
 from node.protocol import Heard, Protocol, Say, together
 from node.protocols.allocate import utility_of
-from node.protocols.allocated import Allocated, scale_of
+from node.protocols.allocated import Allocated, rows_of, scale_of
 from node.protocols.free import Plan, free_run
 from node.protocols.free_play import free_play
 from node.protocols.play import Game, Played, Rest, repeated_play
@@ -77,6 +78,7 @@ class Ground:
             residual=played.residual,
             satisfied=played.satisfied,
             stopped=stopped,
+            message=rows_of(played.message),
         )
 
 
@@ -115,10 +117,7 @@ def scalable(
         ground, inner = Ground.unpack(resume[:2]), resume[2]
     before_play, tree = ground.pack(), ground.tree
     agreed = agree(tree, utility, rules)
-    accuracy = rules["stopping"]["tolerance"] * scale_of(rules, tree.agents)
-    reach = accuracy / agreed.sensitivity
-    rest = Rest(min(accuracy / agreed.amplification, reach / agreed.distance), reach)
-    game = game_of(ground, utility, agreed, rules, rest)
+    game = game_of(ground, utility, agreed, rules, rest_of(agreed, rules, tree.agents))
     play = together(
         lambda resume: repeated_play(
             game.contract,
@@ -207,6 +206,11 @@ def prepare(part: Part, utility: Utility) -> Generator[Say, Heard, Ground]:
         raise ValueError(f"agent {part.agent}: {error}") from None
     most = most_capped(rules.get("cap", CAP))
     tree = yield from convergecast(part.agent, own.sums, own.maxima, own.middles, most)
+    least = 2 if rules["variant"] == "anchored" else 3
+    if tree.agents < least:
+        raise TooFew(
+            f"{tree.agents} left in its part of the network; the contract needs at least {least} agents"
+        )
     place = yield from roles(part.agent, tree)
     return Ground(tree, place)
 
@@ -226,6 +230,13 @@ def agree(tree: Gathered, utility: Utility, rules: Mapping[str, Any]) -> Terms:
             f"{agreed.limit:.9g}, expected below 1"
         )
     return agreed
+
+
+def rest_of(agreed: Terms, rules: Mapping[str, Any], agents: int) -> Rest:
+    """When an agent counts as at rest in rounds; ``scalable`` says why."""
+    accuracy = rules["stopping"]["tolerance"] * scale_of(rules, agents)
+    reach = accuracy / agreed.sensitivity
+    return Rest(min(accuracy / agreed.amplification, reach / agreed.distance), reach)
 
 
 def game_of(ground: Ground, utility: Utility, agreed: Terms, rules: Mapping[str, Any], rest: Rest) -> Game:

@@ -6,11 +6,12 @@ from runner import run
 from runner.lives import Lives
 
 
-def account(life, *, sent=0, rejected=None, first=None, **other):
+def account(life, *, sent=0, rejected=None, first=None, heard=None, **other):
     zero = dict.fromkeys(("sent_bytes", "received", "received_bytes", "resent"), 0)
     return {
         "incarnation": life,
         "sent": sent,
+        "heard_from": heard or {},
         "rejected": rejected or {},
         "first_round_at": first,
         **zero,
@@ -21,14 +22,15 @@ def account(life, *, sent=0, rejected=None, first=None, **other):
 def test_the_newest_account_of_every_life_is_added_up():
     lives = Lives()
     lives.heard("a", account(0, sent=3, rejected={"ahead": 1}))
-    lives.heard("a", account(0, sent=5, rejected={"ahead": 1, "body": 2}, first=7.0))
+    lives.heard("a", account(0, sent=5, rejected={"ahead": 1, "body": 2}, first=7.0, heard={"b": 4}))
     lives.restarted("a")  # killed before it gave any account
     lives.restarted("a")
-    lives.heard("a", account(2, sent=4, rejected={"body": 1}, first=9.0, resent=6))
+    lives.heard("a", account(2, sent=4, rejected={"body": 1}, first=9.0, resent=6, heard={"b": 2, "c": 1}))
     lives.heard("b", account(0, sent=100))
     total = lives.total("a")
     assert (total["sent"], total["resent"], total["rejected"]) == (9, 6, {"ahead": 1, "body": 3})
     assert (total["restarts"], total["first_round_at"]) == (2, 7.0)
+    assert total["heard_from"] == {"b": 6, "c": 1}
     assert lives.total("nobody heard of")["sent"] == 0
 
 

@@ -1,0 +1,1 @@
+"""``vicinal check``: a recorded run judged anew, from its record and its scenario alone."""

@@ -1,0 +1,167 @@
+"""What a run has left behind, read from its directory; nothing of what it says of itself is believed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from runner import accounts, record
+from runner.directory import FORMAT
+from runner.errors import UserError
+from topologies import ScenarioError, load_scenario
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from runner.record import Record
+    from topologies import LoadedScenario
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A finished run.
+
+    Attributes:
+        directory: of the run.
+        run, mode: its id, and how it was run.
+        loaded: the scenario, resolved: explicit graph and utilities.
+        rules: the public rules of its contract.
+        accounts: agent -> what it reported at its end, ids ascending.
+        record: what was measured; empty if nothing was recorded.
+    """
+
+    directory: Path
+    run: str
+    mode: str
+    loaded: LoadedScenario
+    rules: dict[str, Any]
+    accounts: dict[str, dict[str, Any]]
+    record: Record
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """Ids, ascending."""
+        return self.loaded.agents
+
+    @property
+    def free(self) -> bool:
+        """Whether agents kept no rounds."""
+        return bool(self.loaded.spec.synchrony.mode == "free")
+
+    @property
+    def results(self) -> dict[str, dict[str, Any]]:
+        """Agent -> the result in its account."""
+        return {agent: account["result"] for agent, account in self.accounts.items()}
+
+    def missing_rounds(self) -> str | None:
+        """Why what happened round by round cannot be told of all agents; None if it can."""
+        if not self.loaded.spec.record.every:
+            return "nothing was recorded (record.every = 0)"
+        recorded = len(self.loaded.recorded)
+        if recorded < len(self.agents):
+            return f"only {recorded} of {len(self.agents)} agents were recorded (record.agents)"
+        return None
+
+    def complete(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """A measurement in the rounds in which every agent has it.
+
+        Returns:
+            rounds (R,) ascending; values (R, N, K), agents ascending.
+        """
+        rounds, values, _ = self.record.goods(name)
+        whole = ~np.isnan(values).any(axis=(1, 2))
+        return rounds[whole], values[whole]
+
+
+def gather(directory: Path) -> Evidence:
+    """Read a run's directory.
+
+    Raises:
+        UserError: in one line naming the file: no run directory, incomplete, still being written, failed, of
+            another version, or files that belong to different runs.
+    """
+    if not directory.is_dir():
+        raise UserError(f"{directory}: no such run directory; expected what `vicinal run` has written")
+    meta = _object(directory / "meta.json")
+    version = meta.get("format", 1)
+    if version != FORMAT:
+        made = meta.get("versions", {}).get("vicinal", "unknown")
+        raise UserError(
+            f"{directory / 'meta.json'}: format {version!r}, written by vicinal {made}; expected format "
+            f"{FORMAT}"
+        )
+    result = _result(directory)
+    try:
+        loaded = load_scenario(directory / "resolved.json")
+    except ScenarioError as error:
+        raise UserError(str(error)) from None
+    if loaded.hash != meta.get("hash"):
+        raise UserError(
+            f"{directory / 'resolved.json'}: hash {loaded.hash[:12]}; expected that of meta.json, "
+            f"{str(meta.get('hash'))[:12]}: not the scenario that was run"
+        )
+    recorded = _record(directory, loaded)
+    if recorded.run is not None and recorded.run != meta.get("run"):
+        raise UserError(
+            f"{directory / 'telemetry.parquet'}: of run {recorded.run}; expected {meta.get('run')}, as "
+            "meta.json"
+        )
+    return Evidence(
+        directory,
+        str(meta.get("run")),
+        str(result.get("mode")),
+        loaded,
+        loaded.contract(),
+        accounts.read(directory, loaded.agents),
+        recorded,
+    )
+
+
+def _result(directory: Path) -> dict[str, Any]:
+    """What the run says of itself; read only to know that it has ended, and how it was run."""
+    if (directory / "failed.json").exists():
+        error = _object(directory / "failed.json").get("error")
+        raise UserError(f"{directory / 'failed.json'}: the run did not end: {error}; expected a finished run")
+    if not (directory / "result.json").exists():
+        raise UserError(
+            f"{directory / 'result.json'}: not there: the run is still being written, or was killed; "
+            "expected a "
+            "finished run"
+        )
+    return _object(directory / "result.json")
+
+
+def _record(directory: Path, loaded: LoadedScenario) -> Record:
+    found = record.read(directory)
+    if found.unreadable:
+        raise UserError(f"{found.unreadable[0]}: not a record in Parquet, or torn; expected a complete one")
+    if loaded.spec.record.every and not (directory / "telemetry.parquet").exists():
+        parts = directory / "telemetry"
+        if not parts.is_dir():
+            exact = loaded.contract()["mechanism"] == "consensus" and not len(found)
+            if exact:
+                return found  # exact primitives measure nothing
+            raise UserError(f"{directory / 'telemetry.parquet'}: not there; expected the record of the run")
+    return found
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """A file that holds a JSON object.
+
+    Raises:
+        UserError: naming it.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; expected a file of a run directory") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON: {error}; still being written, or torn") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: holds {type(found).__name__}; expected an object")
+    return found

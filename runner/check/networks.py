@@ -1,0 +1,292 @@
+"""Laws of the network mechanisms: capacities on links and rows, in every recorded round."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from node.mechanisms.network import checks, strategic
+from node.mechanisms.network.contract import Share
+from node.mechanisms.network.optimum import program, solve
+from node.mechanisms.network.sequential import gather
+from runner.check import planner
+from runner.check.lines import (
+    CONTRACTION,
+    DEVIATION,
+    EFFICIENCY,
+    FEASIBILITY,
+    NASH,
+    RATIONALITY,
+    TAXES,
+    Line,
+    inapplicable,
+    measured,
+    unchecked,
+)
+from runner.errors import UserError
+from runner.network import contracts_of
+from runner.network_table import EXACT_BALANCE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from node.mechanisms.network.contract import Contract, Tables
+    from node.mechanisms.network.optimum import Optimum
+    from runner.check.evidence import Evidence
+
+# How far two solvers of the planner's problem, written separately, may be apart to count as one optimum.
+AGREEMENT = 1e-6
+# Best responses and random messages searched; each best response takes some ten milliseconds.
+SEARCHED, TRIES = 400, 40
+
+
+def lines(evidence: Evidence) -> list[Line]:
+    """The lines about a network run but those of every run.
+
+    Raises:
+        UserError: if accounts cannot be read as those of such a run, or cvxpy is missing.
+    """
+    contracts = contracts_of(evidence.loaded)
+    try:
+        shares, tables, gap = _ends(evidence, contracts)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{evidence.directory}: the accounts are not those of a network: {error!r}") from None
+    optimum = solve(program(contracts), {i: c.valuation for i, c in contracts.items()})
+    return [
+        _efficiency(evidence, contracts, shares, optimum, gap),
+        inapplicable(
+            NASH,
+            "equilibrium messages are not unique (demands may be scaled, prices may tie), and what is "
+            "proved at the "
+            "end is the accuracy of allocations, not of messages",
+        ),
+        _deviation(evidence, contracts, shares, tables),
+        _feasibility(evidence, contracts, shares),
+        _taxes(evidence, _finals(evidence, shares)),
+        _rationality(evidence, contracts, _finals(evidence, shares)),
+        inapplicable(
+            CONTRACTION, "price-taking dynamics with momentum and restarts; no bound a round is claimed"
+        ),
+    ]
+
+
+def _ends(evidence: Evidence, contracts: Mapping[str, Contract]) -> tuple[dict[str, Share], Tables, float]:
+    """What every agent gets and pays, the tables of their last quotes, and the largest gap that one reports.
+
+    Raises:
+        KeyError, TypeError, ValueError: if an account lacks some of it.
+    """
+    shares, quotes = {}, {}
+    for i, result in evidence.results.items():
+        shares[i] = Share(float(result["allocation"]), float(result["tax"]))
+        said = {name: tuple(map(float, quote)) for name, quote in result["quotes"].items()}
+        if set(said) != set(contracts[i].channels):
+            raise ValueError(f"agent {i} quotes on {sorted(said)}, expected {list(contracts[i].channels)}")
+        quotes[i] = said
+    return shares, gather(quotes), max(float(result["gap"]) for result in evidence.results.values())
+
+
+def _finals(evidence: Evidence, shares: dict[str, Share]) -> list[dict[str, Share]]:
+    """Everybody's share at the end: as they report it and, of all that is recorded, the last one."""
+    finals = [shares]
+    if evidence.missing_rounds() is None:
+        at, amounts = evidence.complete("allocation")
+        _, taxes = evidence.complete("tax")
+        if len(at):
+            last = zip(evidence.agents, amounts[-1, :, 0].tolist(), taxes[-1, :, 0].tolist(), strict=True)
+            finals.append({i: Share(x, tax) for i, x, tax in last})
+    return finals
+
+
+def _promised(evidence: Evidence, largest: float) -> float:
+    stopping = evidence.rules["stopping"]
+    return float(stopping["tolerance"]) * max(1.0, (stopping["scale"] or 0.0) / largest)
+
+
+def _efficiency(
+    evidence: Evidence,
+    contracts: Mapping[str, Contract],
+    shares: Mapping[str, Share],
+    optimum: Optimum,
+    gap: float,
+) -> Line:
+    """The amounts reported against those of a convex program, and the welfare against the agents' proof."""
+    valuations = {i: own["valuation"] for i, own in evidence.loaded.utilities.items()}
+    try:
+        best = planner.network(contracts, valuations)
+    except planner.NotSolved as error:
+        return unchecked(EFFICIENCY, f"there is no optimum to compare with: {error}")
+    largest = max(optimum.allocation.values())
+    apart = max(abs(best[i] - optimum.allocation[i]) for i in best) / largest
+    if apart > AGREEMENT:
+        return unchecked(
+            EFFICIENCY, f"cvxpy and the interior-point method of this project are {apart:.1e} apart"
+        )
+    missed = max(abs(shares[i].allocation - best[i]) for i in best) / largest
+    welfare = math.fsum(contracts[i].valuation.value(shares[i].allocation) for i in shares)
+    missing = optimum.welfare - welfare
+    # The guard against rounding takes 1e-12 of every share, by concavity at most that part of the welfare.
+    proved = all(result.get("proved") for result in evidence.results.values())
+    flaw = None
+    if proved and missing > gap + 2e-12 * abs(optimum.welfare):
+        flaw = f"agents proved that at most {gap:.2e} of welfare is missing; it is {missing:.2e}"
+    promised = _promised(evidence, largest)
+    return measured(
+        EFFICIENCY,
+        missed,
+        promised + apart,
+        f"largest |x - x*| relative to the largest x*, x* by cvxpy and Clarabel; {promised:.3g} is "
+        f"promised, {apart:.1e} "
+        f"the difference to a second solver; welfare {missing:.1e} short, "
+        f"{'proved' if proved else 'claimed'} "
+        f"{gap:.1e}",
+        flaw,
+    )
+
+
+def _deviation(
+    evidence: Evidence, contracts: Mapping[str, Contract], shares: Mapping[str, Share], tables: Tables
+) -> Line:
+    """What an agent has against the most that it could have, the others' last quotes being what they are."""
+    agents = sorted(contracts)
+    every = strategic.limits(contracts, tables)
+    searched = {
+        agents[k * len(agents) // min(len(agents), SEARCHED)] for k in range(min(len(agents), SEARCHED))
+    }
+    some = {i: contracts[i] for i in agents if i in searched}
+    worst, words, flaw = -math.inf, "", None
+    tolerance = _gain(evidence)
+    for k, i in enumerate(some):
+        c = contracts[i]
+        own, rest = {name: tables[name] for name in c.channels}, strategic.rest_of(c, every)
+        best = strategic.best_response(c, own, rest).payoff
+        best = max(best, _random(c, own, rest, k))
+        has = c.valuation.value(shares[i].allocation) - shares[i].tax
+        scale = max(1.0, abs(c.valuation.value(shares[i].allocation)), abs(shares[i].tax))
+        gain = (best - has) / scale
+        if gain > worst:
+            worst, words = gain, f"{i} has {has:.9g} and could have {best - has:.1e} more"
+        if flaw is None and -gain > tolerance:
+            flaw = (
+                f"agent {i} reports a payoff of {has:.9g}, {has - best:.1e} more than any message found gives"
+            )
+    whom = "every agent" if len(some) == len(agents) else f"{len(some)} of {len(agents)} agents"
+    return measured(
+        DEVIATION,
+        worst,
+        tolerance,
+        f"largest gain relative to the payoff, one message against the others' last ones: {words}; a scan "
+        "of demands "
+        f"with the best prices for each, golden sections, {TRIES} random messages, for {whom}; allowed: "
+        "the accuracy "
+        "promised, as messages are that near to rest",
+        flaw,
+    )
+
+
+def _gain(evidence: Evidence) -> float:
+    return float(evidence.rules["stopping"]["tolerance"])
+
+
+def _random(contract: Contract, own: Tables, rest: float, salt: int) -> float:
+    """The best payoff of random messages that change demand, prices and guess at once."""
+    rng, best = np.random.default_rng([len(own), salt]), -math.inf
+    said = {name: own[name][contract.me] for name in contract.channels}
+    for n in range(TRIES):
+        width = 3.0 if n % 2 else 0.02
+
+        def factor(width: float = width) -> float:
+            return float(10.0 ** rng.uniform(-width, width))
+
+        y = max(contract.lowest, next(iter(said.values()))[0] * factor())
+        tried = {name: (y, *(q * factor() for q in quote[1:])) for name, quote in said.items()}
+        best = max(best, strategic.payoff(contract, own, rest, tried))
+    return best
+
+
+def _feasibility(evidence: Evidence, contracts: Mapping[str, Contract], shares: Mapping[str, Share]) -> Line:
+    """No capacity is exceeded, in any recorded round, by what is allocated or by what is in use."""
+    profiles: list[tuple[str, dict[str, float]]] = [("end", {i: s.allocation for i, s in shares.items()})]
+    where = "at the end"
+    if (missing := evidence.missing_rounds()) is None:
+        for name in ("allocation", "in_use"):
+            rounds, values = evidence.complete(name)
+            profiles += [
+                (f"round {r}", dict(zip(evidence.agents, row[:, 0].tolist(), strict=True)))
+                for r, row in zip(rounds.tolist(), values, strict=True)
+            ]
+        where = (
+            f"at the end and in all {len(profiles) - 1} recorded profiles of allocations and amounts in use"
+        )
+    else:
+        where = f"at the end; {missing}"
+    over, when = max((max(checks.overshoot(contracts, x), _below(x)), k) for k, (_, x) in enumerate(profiles))
+    unequal = checks.unequal(contracts, profiles[0][1])
+    flaw = f"members of a group differ by {unequal:.2e}; they share one amount" if unequal > 0.0 else None
+    told = f", {profiles[when][0]}" if over > 0.0 else ""
+    return measured(
+        FEASIBILITY,
+        over,
+        0.0,
+        f"largest excess over a capacity, relative to it{told}, {where}; every allocation is scaled to "
+        "fit, so 0",
+        flaw,
+    )
+
+
+def _below(amounts: Mapping[str, float]) -> float:
+    return max(0.0, -min(amounts.values()))
+
+
+def _taxes(evidence: Evidence, finals: list[dict[str, Share]]) -> Line:
+    """As the mechanism claims at its equilibrium: sum = 0 or, with weak balance, sum >= 0."""
+    balance = evidence.rules["balance"]
+    sums = [checks.balance(shares) for shares in finals]
+    promised, where = max(EXACT_BALANCE, _promised(evidence, 1.0)), "at the end and in the last recorded step"
+    if balance == "weak":
+        if evidence.rules["mechanism"] == "linear" and _has_groups(evidence):
+            return inapplicable(TAXES, "weak balance is claimed for linear constraints without groups only")
+        worst, total = max((max(0.0, -total) / (size or 1.0), total) for total, size in sums)
+        return measured(
+            TAXES,
+            worst,
+            promised,
+            f"sum of taxes {total:.2e}, weak balance: the deficit, relative to all, {where}",
+        )
+    worst, total = max((abs(total) / (size or 1.0), total) for total, size in sums)
+    return measured(
+        TAXES,
+        worst,
+        promised,
+        f"|sum of taxes| ({total:.2e}) relative to all, {where}; zero at the equilibrium, elsewhere of "
+        "the order of the error that is left",
+    )
+
+
+def _has_groups(evidence: Evidence) -> bool:
+    return any(own.get("group") is not None for own in evidence.loaded.utilities.values())
+
+
+def _rationality(
+    evidence: Evidence, contracts: Mapping[str, Contract], finals: list[dict[str, Share]]
+) -> Line:
+    """Nobody has less than with nothing for nothing."""
+    worst, gain, who = -math.inf, 0.0, ""
+    for shares in finals:
+        for i, gained in checks.rationality(contracts, shares).items():
+            if (loss := -gained / max(1.0, abs(shares[i].tax))) > worst:
+                worst, gain, who = loss, gained, i
+    if evidence.rules["balance"] == "everywhere" and gain < 0.0:
+        return inapplicable(
+            RATIONALITY, f'balance "everywhere" claims it for small eta only; {who} loses {-gain:.3g}'
+        )
+    return measured(
+        RATIONALITY,
+        worst,
+        _promised(evidence, 1.0),
+        f"largest loss against nothing for nothing, relative to the tax ({who} gains {gain:.4g}); none at "
+        "the "
+        "equilibrium, which is as near as promised",
+    )
