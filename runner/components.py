@@ -80,22 +80,6 @@ class Component:
             "agents": list(self.agents),
         }
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Component:
-        """The inverse of ``as_dict``.
-
-        Raises:
-            KeyError: naming what is missing.
-        """
-        return cls(
-            agents=tuple(data["agents"]),
-            unheard=tuple(data["unheard"]),
-            epoch=data["epoch"],
-            diameter=data["diameter"],
-            rounds=data["rounds"],
-            stranded=data["stranded"],
-        )
-
 
 def current(reports: Reports, gone: Collection[str]) -> dict[str, Mapping[str, Any]]:
     """The reports without those of agents that are gone and without whom the others started anew since."""
