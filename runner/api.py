@@ -111,6 +111,25 @@ async def run_async(
     radius = guarantee.require(loaded, chosen.warn)
     run_id = directory.new_run_id(str(loaded.spec.name))
     run_dir = directory.create(chosen.out, run_id)
+    try:
+        result = await _carry(loaded, run_id, run_dir, broker, chosen, lockstep=lockstep)
+        if isinstance(result, RunResult):
+            result = replace(result, spectral_radius=radius)
+        return await asyncio.to_thread(finish, loaded, result, run_dir, chosen)
+    finally:
+        directory.conclude(run_dir)
+
+
+async def _carry(
+    loaded: LoadedScenario,
+    run_id: str,
+    run_dir: Path,
+    broker: Address | None,
+    chosen: Options,
+    *,
+    lockstep: bool,
+) -> Result:
+    """Play as asked; whatever ends it leaves its trace in the run's directory."""
     asked = {
         "virtual": chosen.virtual,
         "lockstep": lockstep,
@@ -119,10 +138,10 @@ async def run_async(
     }
     try:
         directory.describe(run_dir, loaded, run_id, asked)
+        directory.announce(run_dir)
         if lockstep or chosen.virtual:
-            result = await _play_here(loaded, run_id, run_dir, chosen, lockstep=lockstep)
-        else:
-            result = await _play(loaded, run_id, run_dir, broker, chosen)
+            return await _play_here(loaded, run_id, run_dir, chosen, lockstep=lockstep)
+        return await _play(loaded, run_id, run_dir, broker, chosen)
     except UserError:
         shutil.rmtree(run_dir)  # nothing has run: the same command must work once its mistake is mended
         raise
@@ -133,9 +152,6 @@ async def run_async(
         except OSError as unwritten:  # of a disk that is full, say; the error itself counts
             chosen.warn(f"not on file: {unwritten}")
         raise
-    if isinstance(result, RunResult):
-        result = replace(result, spectral_radius=radius)
-    return await asyncio.to_thread(finish, loaded, result, run_dir, chosen)
 
 
 def broker_of(loaded: LoadedScenario, chosen: Options) -> Address | None:

@@ -127,6 +127,7 @@ class Chaos:
         shares: host -> its agents.
         stores: agent -> the directory of its store; empty without stores.
         warn: called with what the user should know and the run survives.
+        happens: called with every event when it is made to happen.
     Raises:
         UserError: if a fault cannot be had in this run.
 
@@ -142,12 +143,13 @@ class Chaos:
         shares: Sequence[Sequence[str]],
         stores: Mapping[str, Path],
         warn: Callable[[str], None],
+        happens: Callable[[AnyEvent], None] = lambda event: None,
     ) -> None:
         faults = loaded.spec.faults
         assert faults is not None
         self.done: list[tuple[float, AnyEvent]] = []
         self.proxy: Proxy | None = None
-        self._faults, self._warn, self._stores = faults, warn, stores
+        self._faults, self._warn, self._stores, self._happens = faults, warn, stores, happens
         self._events = schedule(faults, loaded.agents, loaded.graph.edges, loaded.spec.seed)
         self._seed = faults.seed if faults.seed is not None else loaded.spec.seed
         self._host_of = {agent: host for host, share in enumerate(shares) for agent in share}
@@ -258,6 +260,7 @@ class Chaos:
             self._spawn(self._slow(agent, factor), f"slow-{agent}")
         for event in self._events:
             await asyncio.sleep(max(0.0, event.at - self.clock()))
+            self._happens(event)
             self._make(event)
             self.done.append((self.clock(), event))
 

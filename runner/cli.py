@@ -20,6 +20,7 @@ from runner.doctor import command as diagnosis
 from runner.errors import Interrupted, RunFailed, UserError
 from runner.figures import command as figures
 from runner.help import Parser, add_examples
+from runner.page import command as page_command
 from runner.sweep import command as sweep
 
 if TYPE_CHECKING:
@@ -125,6 +126,16 @@ def _parser() -> argparse.ArgumentParser:
     _scenario_arguments(compose)
     command.add_arguments(compose)
     compose.set_defaults(command=_compose)
+
+    page = commands.add_parser(
+        "page",
+        help="show a run in a browser, live or replayed",
+        description=page_command.DESCRIPTION,
+        epilog=page_command.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    page_command.add_arguments(page)
+    page.set_defaults(command=_page)
 
     simulate = commands.add_parser("simulate", help="look for mistakes under storms", description=_SIMULATE)
     simulate.add_argument("scenario", metavar="SCENARIO", nargs="*", help="simulate these, not drawn ones")
@@ -347,6 +358,10 @@ def _print(result: Any, arguments: argparse.Namespace) -> int:
 
 def _compose(arguments: argparse.Namespace) -> int:
     return command.compose(_load(arguments), arguments)
+
+
+def _page(arguments: argparse.Namespace) -> int:
+    return page_command.page(arguments, _until_signal)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -21,8 +21,10 @@ from broker.mqtt import make_transport
 from broker.transport import BrokerError
 from node.host import PROTOCOL
 from runner.components import Roll, contradiction, current
+from runner.directory import announce
 from runner.errors import RunFailed, UserError
 from runner.hosts import Hosts, Message, distribute
+from runner.journal import Journal
 from runner.lives import Lives
 from runner.scribe import Scribe
 from runner.start import start_message
@@ -232,7 +234,8 @@ async def run_processes(
     grants = _grants(run, parts, shares, shared)
     async with AsyncExitStack() as stack:
         stores = _stores(stack, loaded)
-        chaos = _chaos(loaded, settings, shares, stores)
+        journal = Journal(settings.directory, settings.warn)
+        chaos = _chaos(loaded, settings, shares, stores, journal)
         if settings.broker is not None:
             try:
                 # Before there is any process of an agent.
@@ -251,7 +254,10 @@ async def run_processes(
         # The fork server imports while the broker starts.
         starting = asyncio.create_task(hosts.start(), name="hosts")
         stack.push_async_callback(asyncio.wait, {starting})  # what was begun must be whole to be closed
-        address, own = await _broker(stack, settings, loaded, grants, launched, chaos)
+        address, own = await _broker(stack, settings, loaded, grants, launched, chaos, journal)
+        if own:  # the one user of somebody else's broker may write, and is not to be found in a file
+            observer = _access(grants["observer"], address, own)
+            announce(settings.directory, client=spec.client, broker=address.place(), observer=observer)
         await asyncio.shield(starting)
         if not own:
             stack.push_async_callback(_clean_up, address, spec.client, loaded.agents, run, settings.warn)
@@ -302,7 +308,7 @@ async def run_processes(
             before = chaos.before_revival if chaos else None
             supervisor = Supervisor(hosts, message_for, settings.warn, partial(_ended, launched), before)
             stack.push_async_callback(supervisor.close)
-            launched.revive = supervisor.revive
+            launched.revive = partial(_revive, supervisor, journal, shares)
         late = chaos.late if chaos else frozenset()
         launched.began = time.monotonic()
 
@@ -347,7 +353,7 @@ async def _outcome(launched: Launched, stall_timeout: float) -> None:
 def _grants(
     run: str, parts: Mapping[str, Part], shares: Sequence[Sequence[str]], shared: bool
 ) -> dict[str, access.Grant]:
-    grants = {"recorder": access.recorder_grant(run)}
+    grants = {"recorder": access.recorder_grant(run), "observer": access.observer_grant(run)}
     if shared:
         for host, share in enumerate(shares):
             grants[f"host-{host}"] = access.host_grant(run, str(host), [parts[agent] for agent in share])
@@ -373,6 +379,7 @@ async def _broker(
     grants: Mapping[str, access.Grant],
     launched: Launched,
     chaos: Chaos | None,
+    journal: Journal,
 ) -> tuple[Address, bool]:
     """The broker's address, and whether it is our own."""
     spec = loaded.spec.broker
@@ -395,11 +402,13 @@ async def _broker(
             if not loaded.spec.recovery.restart:
                 return launched.fail(RunFailed(f"the broker ended: {reason}"))
             settings.warn(f"the broker ended and is started again: {reason.partition(';')[0]}")
+            journal.note("down", "the broker is down")
             keep_store = await chaos.before_broker() if chaos else True
             try:
                 await broker.restart(keep_store=keep_store)
             except BrokerError as error:
                 return launched.fail(RunFailed(f"the broker ended and cannot be started again: {error}"))
+            journal.note("back", "the broker is back")
 
     watching = asyncio.create_task(watch(), name="broker-watch")
     watching.add_done_callback(partial(_ended, launched))
@@ -440,15 +449,29 @@ def _ended(launched: Launched, task: asyncio.Task[None]) -> None:
         launched.fail(RunFailed(f"{task.get_name()}: {type(error).__name__}: {error}"))
 
 
+def _revive(
+    supervisor: Supervisor, journal: Journal, shares: Sequence[Sequence[str]], host: int, code: int
+) -> bool:
+    """Start a host again, if that is the thing to do, and write down that it was away; whether it is."""
+    share = shares[host]
+    names = ", ".join(share[:4]) + (" ..." if len(share) > 4 else "")
+    journal.note("down", f"{names} ended by signal {-code}" if code < 0 else f"{names} ended", share)
+    return supervisor.revive(host, code, lambda: journal.note("back", f"{names} started again", share))
+
+
 def _chaos(
-    loaded: LoadedScenario, settings: Settings, shares: Sequence[Sequence[str]], stores: Mapping[str, Path]
+    loaded: LoadedScenario,
+    settings: Settings,
+    shares: Sequence[Sequence[str]],
+    stores: Mapping[str, Path],
+    journal: Journal,
 ) -> Chaos | None:
     """Whoever makes the faults of the scenario happen, if it has any."""
     if loaded.spec.faults is None:
         return None
     from runner.chaos import Chaos
 
-    return Chaos(loaded, settings.broker is None, shares, stores, settings.warn)
+    return Chaos(loaded, settings.broker is None, shares, stores, settings.warn, journal.fault)
 
 
 def _stores(stack: AsyncExitStack, loaded: LoadedScenario) -> dict[str, Path]:
