@@ -55,7 +55,7 @@ docker-demo: demos
 $(VENV)/.installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "vicinal needs Python 3.11 or newer on PATH" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[plot,compose,check,fast,test,docs,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[plot,compose,check,page,fast,test,docs,dev]'
 	@touch $@
 
 clean:

@@ -107,6 +107,14 @@ def recorder_grant(run: str) -> Grant:
     return Grant("recorder", new_password(), (), (topics.everything_of(run),))
 
 
+def observer_grant(run: str) -> Grant:
+    """What an onlooker may do: hear who is there and what they measure, and say nothing.
+
+    Less than a recorder: what agents say to one another is not for it.
+    """
+    return Grant("observer", new_password(), (), (topics.all_telemetry(run), topics.all_status(run)))
+
+
 def reporting(grant: Grant, run: str, agents: Iterable[str]) -> Grant:
     """The same grant, of these agents or their host, where reports travel over the broker, too.
 

@@ -82,6 +82,7 @@ def in_rounds(
                 report=say.report,
                 record=say.record,
                 snapshot=None if say.snapshot is None else (round_, before, say.snapshot, report, absent),
+                survives=say.survives,
             )
             if heard.gone:
                 lost = tuple(sorted({*lost, *heard.gone}))

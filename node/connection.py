@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from broker.mqtt import make_transport
-from broker.transport import BrokerRefused, BrokerUnreachable
+from broker.transport import BrokerError, BrokerRefused, BrokerUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Pauses between two attempts, in seconds: doubling from the first to the second.
 RETRY = (0.05, 1.0)
+# How long a broker may take to answer a further subscription, in seconds.
+ASK_TIMEOUT = 1.0
 
 
 class Connection:
@@ -49,6 +51,7 @@ class Connection:
         self._client, self._address, self._client_id = client, address, client_id
         self._on_message, self._make_transport = on_message, make
         self._transport: Transport | None = None
+        self._asking: set[asyncio.Task[None]] = set()
 
     @property
     def is_open(self) -> bool:
@@ -120,8 +123,22 @@ class Connection:
         if self._transport is not None:
             await self._transport.subscribe(topics, timeout)
 
+    def ask(self, topics: Sequence[str]) -> None:
+        """Subscribe once more, so that the broker tells again what it retains on these topics; if that fails
+        the next time counts."""
+        task = asyncio.create_task(self._ask(topics), name="ask")
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _ask(self, topics: Sequence[str]) -> None:
+        with contextlib.suppress(BrokerError):  # a lost connection is noticed, and mended, elsewhere
+            await self.subscribe(topics, ASK_TIMEOUT)
+
     async def close(self) -> None:
         """Write out what was published and say goodbye."""
+        for task in list(self._asking):
+            task.cancel()
+        await asyncio.gather(*self._asking, return_exceptions=True)
         if self._transport is not None:
             await self._transport.close()
             self._transport = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from broker import codec, topics
-from node.errors import AgentError
+from node.errors import AgentError, TooFew
 from node.protocol import Factory, Heard, Protocol, Say
 from node.store import ENTRY_LIMIT, Saved
 
@@ -25,13 +25,15 @@ class Links:
         part: id, run and neighbours.
         incarnation: the life that speaks.
         since: the round of the present epoch in which it began.
+        exclusive: whether somebody may listen who is not to hear: words then go to each neighbour alone.
 
     Attributes:
         hears: the agents it listens to, ascending.
         peers: these and the agents that listen to it, ascending.
     """
 
-    def __init__(self, part: Part, incarnation: int, since: int = 0) -> None:
+    def __init__(self, part: Part, incarnation: int, since: int = 0, *, exclusive: bool = False) -> None:
+        self._exclusive = exclusive
         self.hears = tuple(sorted(part.hears))
         self.peers = tuple(sorted({*part.hears, *part.heard_by}))
         self._listeners = frozenset(part.heard_by)
@@ -50,7 +52,7 @@ class Links:
         def encode(body: Any, told: Any = None) -> bytes:
             return codec.encode(self._prefix, epoch, round_, say.kind, body, told)
 
-        if not self._listeners.isdisjoint(say.to):
+        if self._exclusive or not self._listeners.isdisjoint(say.to):
             return [
                 (self._to[j], encode(say.body if j in self._listeners else None, say.to.get(j)))
                 for j in self.peers
@@ -84,6 +86,7 @@ class Conversation:
         saying: what is said in it; None before the protocol has started.
         result: what the protocol returned.
         finished: whether it has.
+        stranded: why it ended without a result, because too few agents are left; None otherwise.
         kept: the messages that neighbours may still need, newest last.
         replayed: rounds gone through again on the way here.
         remade: what was measured in these rounds: (round, measurements).
@@ -103,6 +106,7 @@ class Conversation:
         self.saying: Say | None = None
         self.result: Any = None
         self.finished = False
+        self.stranded: str | None = None
         self.kept: list[Outgoing] = []
         self.remade: list[tuple[int, Mapping[str, float]]] = []
         self._agent, self._links, self._keeps = agent, links, 1 if free else 2
@@ -126,11 +130,16 @@ class Conversation:
         """Which protocol is being spoken."""
         return self.saying.kind if self.saying is not None else ""
 
-    def hear(self, messages: Mapping[AgentId, Message] | None) -> bool:
+    def relink(self, links: Links) -> None:
+        """From now on speak to, and hear, others."""
+        self._links, self._told_by = links, links.peers if self._keeps == 1 else links.hears
+
+    def hear(self, messages: Mapping[AgentId, Message] | None, gone: tuple[AgentId, ...] = ()) -> bool:
         """Let the protocol go on; None starts it.
 
         Args:
             messages: neighbour -> its message; one that is missing has not been heard.
+            gone: neighbours that are no longer there.
         Returns:
             Whether it said something; otherwise it has finished.
         Raises:
@@ -149,11 +158,15 @@ class Conversation:
                     Heard(
                         {j: messages[j].body for j in hears},
                         {j: told for j in told_by if (told := messages[j].told) is not None},
+                        gone,
                     )
                 )
                 self.round += 1
         except StopIteration as stop:
             self.result, self.finished = stop.value, True
+            return False
+        except TooFew as few:
+            self.stranded, self.finished = f"agent {self._agent}: {few}", True
             return False
         except Exception as error:
             raise self._failed(error) from error
@@ -165,9 +178,9 @@ class Conversation:
         self.kept = [*self.kept, outgoing][-self._keeps :]
         return True
 
-    def replay(self, messages: Mapping[AgentId, Message]) -> None:
+    def replay(self, messages: Mapping[AgentId, Message], gone: tuple[AgentId, ...] = ()) -> None:
         """Hear again what a former life has heard."""
-        if self.hear(messages):
+        if self.hear(messages, gone):
             self._remake()
         self.replayed += 1
 

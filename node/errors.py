@@ -7,6 +7,11 @@ class AgentError(Exception):
     """This agent cannot go on; the text names the agent, the round and what was seen and expected."""
 
 
+class TooFew(AgentError):
+    """Too few agents are left in this part of the network for what is to be played. Not an end: whoever is
+    cut off may come back, and all start again."""
+
+
 class Misaligned(AgentError):
     """A neighbour was in another protocol in the same round: a bug in a protocol, not in the network."""
 

@@ -48,6 +48,7 @@ class Free(Timekeeper):
         self._jitter = random.Random(f"{agent.run}/{agent.id}")
         self._newest: dict[AgentId, Message] = {}
         self._unlogged: set[AgentId] = set()  # whose newest message the log does not hold yet
+        self._gone: tuple[AgentId, ...] = ()  # since the last tick
         self._deadline = math.inf
 
     @property
@@ -57,18 +58,29 @@ class Free(Timekeeper):
 
     def clear(self) -> None:
         """See ``Timekeeper``."""
-        self._newest, self._unlogged = {}, set()
+        self._newest, self._unlogged, self._gone = {}, set(), ()
 
     def replay(self, left: Saved) -> None:
         """See ``Timekeeper``. An entry of the log holds what had become newest since the one before."""
         self._note(left.newest)
-        for payloads in left.log:
+        for gone, *payloads in left.log:
             self._note(payloads)
-            self.agent.conversation.replay(self._newest)
+            if lost := codec.unpack(gone):
+                self.agent.forget(dict.fromkeys(lost, "has been absent before"))
+                self.lose(lost)
+            self.agent.conversation.replay(self._newest, lost)
+        self._gone = ()
 
     def _note(self, payloads: Iterable[bytes]) -> None:
         for message in map(codec.decode, payloads):
             self._newest[message.src] = message
+
+    def lose(self, names: tuple[AgentId, ...]) -> None:
+        """See ``Timekeeper``."""
+        self._gone = tuple(sorted({*self._gone, *names}))
+        for j in names:
+            self._newest.pop(j, None)
+            self._unlogged.discard(j)
 
     def remember(self, saved: Saved) -> None:
         """See ``Timekeeper``."""
@@ -112,7 +124,7 @@ class Free(Timekeeper):
         agent.received += 1
         agent.heard_from[src] += 1
         agent.received_bytes += len(message.raw)
-        if agent.gone and src not in agent.done:
+        if agent.gone and src not in agent.neighbours.done:
             # It still speaks, and may lack my last words. They are the same ever after: nobody answers them.
             agent.repeat(agent.conversation.again(src))
 
@@ -131,10 +143,12 @@ class Free(Timekeeper):
             if not agent.leaves_alone(now):
                 self.again()
             return
+        gone, self._gone = self._gone, ()
         if agent.memory:
-            agent.memory.append([self._newest[j].raw for j in sorted(self._unlogged)])
+            news = [self._newest[j].raw for j in sorted(self._unlogged)]
+            agent.memory.append([codec.pack(gone), *news])
         self._unlogged = set()
-        if not agent.conversation.hear(self._newest):
+        if not agent.conversation.hear(self._newest, gone):
             return agent.finish()
         agent.speak()
         if agent.memory:

@@ -1,9 +1,10 @@
 """One operating-system process that carries one agent or many: the shell around the drivers.
 
 The process learns its agents' parts from one socket, its control socket, whose other end the runner holds,
-and from nowhere else. Over it go lines of JSON: ``start`` in; ``progress``, ``result``, ``failed`` and
-``bye`` out, and ``end`` in once every agent has its result. When the other end closes, the runner has gone
-and the process ends.
+and from nowhere else. Over it go lines of JSON: ``start`` in; ``progress``, ``result``, ``left``, ``failed``
+and ``bye`` out; ``leave`` in for agents that are to leave for good, and ``end`` once every agent has its
+result. When the other end closes, the runner has gone and the process ends. On SIGTERM all its agents leave
+for good.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import gc
 import json
 import os
 import secrets
+import signal
 import time
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -52,6 +54,8 @@ TELEMETRY_EVERY = 0.25
 TELEMETRY_ROWS = 64
 # How long to stay, once all is over, for the recorder's receipts of what was measured last.
 RECORD_PATIENCE = 5.0
+# How long agents that leave for good wait for a broker to say so to.
+GOODBYE_PATIENCE = 5.0
 # A start message carries every part of a host's agents: 10,000 of them fit.
 TELL_LIMIT = 1 << 20
 LINE_LIMIT = 64 * 1024 * 1024
@@ -90,7 +94,8 @@ class Host:
         extend_path(start.get("import_path", ()))
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._connections: list[tuple[Connection, Switchboard, list[Agent]]] = []
-        self._reported: set[str] = set()
+        self._reported: dict[str, int] = {}  # agent -> the epoch of the result that was reported
+        self._leaving = asyncio.Event()
         self.outlets: dict[str, tuple[Agent, Connection]] = {}
         self._crowd = len(start["agents"])
         shared = start["shared"]
@@ -139,7 +144,7 @@ class Host:
             store = DiskStore(Path(directory), identity, sync=self._start["sync"])
         return Agent(
             part,
-            partial(_protocol(self._start["protocol"]), part),
+            _protocol(self._start["protocol"]),
             connection.publish,
             time.monotonic,
             f"{time.time_ns():016x}{secrets.token_hex(8)}",
@@ -147,6 +152,7 @@ class Host:
             forgotten=time.time_ns() if self._start.get("life", 0) else 0,
             store=store,
             crowd=self._crowd,
+            ask=connection.ask,
         )
 
     async def play(self) -> None:
@@ -155,7 +161,10 @@ class Host:
         Raises:
             AgentError, BrokerError: the first thing that stopped an agent.
         """
-        tasks = [asyncio.create_task(self._beat(), name="heartbeat")]
+        tasks = [
+            asyncio.create_task(self._beat(), name="heartbeat"),
+            asyncio.create_task(self._leaving_for_good(), name="leaving"),
+        ]
         if free := [agent for agent in self._agents if agent.free]:
             tasks.append(asyncio.create_task(ticking(free, time.monotonic), name="ticks"))
         for connection, switchboard, agents in self._connections:
@@ -180,6 +189,23 @@ class Host:
                         connection.publish(agent.telemetry.topic, batch)
                 await connection.close()
 
+    def leave(self, names: Collection[str] | None = None) -> None:
+        """Let these agents leave the run for good, or all; the process ends when it has none left."""
+        for agent in self._agents:
+            if (names is None or agent.id in names) and not agent.quitted:
+                self._report(agent)  # a result that is there is not lost
+                agent.quit()
+                self._tell({"type": "left", "agent": agent.id, **counts(agent)})
+        if all(agent.quitted for agent in self._agents):
+            self._leaving.set()
+
+    def _report(self, agent: Agent) -> None:
+        """Tell the runner an agent's result, once in an epoch: in a later one it has another result."""
+        there = agent.state in (LINGERING, GONE) and not agent.quitted
+        if there and self._reported.get(agent.id) != agent.epoch:
+            self._reported[agent.id] = agent.epoch
+            self._tell({"type": "result", **describe(agent)})
+
     def take_receipts(self, message: dict[str, Any]) -> None:
         """The recorder has written, has missed, or will never hear what these agents measured."""
         by_name = {agent.id: agent for agent in self._agents}
@@ -197,6 +223,14 @@ class Host:
     def _fail(self, error: AgentError) -> None:
         if not self._failure.done():
             self._failure.set_exception(error)
+
+    async def _leaving_for_good(self) -> None:
+        """Until every agent has left for good, and has had an opportunity to say so."""
+        await self._leaving.wait()
+        for _ in range(round(GOODBYE_PATIENCE / BEAT)):
+            if all(connection.is_open for connection, _, _ in self._connections):
+                return
+            await asyncio.sleep(BEAT)
 
     async def _beat(self) -> None:
         """Resend, publish telemetry, report progress and results, until every agent has left."""
@@ -219,9 +253,7 @@ class Host:
                 elif flush or len(agent.telemetry) >= TELEMETRY_ROWS:
                     for batch in agent.telemetry.take(now, last=ending is not None):
                         connection.publish(agent.telemetry.topic, batch)
-                if agent.state in (LINGERING, GONE) and agent.id not in self._reported:
-                    self._reported.add(agent.id)
-                    self._tell({"type": "result", **describe(agent)})
+                self._report(agent)
             if now >= next_progress:
                 next_progress = now + PROGRESS_EVERY
                 some = self._agents[accounts : accounts + ACCOUNTS]
@@ -266,7 +298,9 @@ def progress(agent: Agent) -> dict[str, Any]:
         "record": agent.telemetry.latest,
         "waiting_for": agent.waiting_for()[:5],
         "suspects": agent.suspects(),
+        "absent": agent.absentees(),
         "not_durable": agent.not_durable,
+        "epoch": agent.epoch,
         **counts(agent),
     }
 
@@ -287,12 +321,17 @@ def counts(agent: Agent) -> dict[str, Any]:
 
 
 def describe(agent: Agent) -> dict[str, Any]:
-    """An agent's result and what it took, as plain data."""
+    """An agent's result, among whom it was found, and what it took, as plain data."""
+    result = None if agent.result is None else asdict(agent.result)
     return {
         "agent": agent.id,
-        "result": asdict(agent.result),
+        "result": result,
+        "component_size": None if result is None else result.get("agents"),
+        "stranded": agent.conversation.stranded,
         "rounds": agent.round + 1,
         "epoch": agent.epoch,
+        "neighbours": agent.peers,
+        "absent": agent.absentees(),
         "replayed": agent.conversation.replayed,
         "not_durable": agent.not_durable,
         **counts(agent),
@@ -317,6 +356,8 @@ async def _serve(control: socket.socket) -> int:
                     continue
                 if message["type"] == "end":
                     host.released = True
+                elif message["type"] == "leave":
+                    host.leave(message["agents"])
                 else:
                     host.take_receipts(message)
 
@@ -332,6 +373,8 @@ async def _serve(control: socket.socket) -> int:
     host: Host | None = None
     try:
         host = Host(start, tell)
+        # Whoever ends this process lets its agents say goodbye, so that nobody waits for them.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, host.leave)
         playing = asyncio.create_task(host.play(), name="play")
         await asyncio.wait({playing, runner_gone}, return_when=asyncio.FIRST_COMPLETED)
         if not playing.done():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ class Part:
         contract: the public rules, the same at every agent: mechanism, its parameters, learning, stopping.
         record_every: rounds between two rows of telemetry; 0 for none.
         tick: free-running mode: seconds between two ticks of this agent; None: it keeps rounds.
+        on_down: what to do about a neighbour that is down: ``wait`` for it, or ``continue`` without it.
+        grace: seconds for which a neighbour must seem away to be down.
     """
 
     agent: AgentId
@@ -40,6 +42,8 @@ class Part:
     contract: Mapping[str, Any]
     record_every: int = 1
     tick: float | None = None
+    on_down: str = "wait"
+    grace: float = 10.0
 
     @property
     def free(self) -> bool:
@@ -49,9 +53,12 @@ class Part:
     def digest(self) -> str:
         """Fingerprint of the public rules; neighbours whose digests differ refuse to play each other.
 
-        How fast an agent ticks is its own affair; whether it keeps rounds is not.
+        How fast an agent ticks is its own affair, and for how long it bears silence; whether it keeps rounds
+        and whether it goes on without others is not.
         """
-        rules = json.dumps(self.contract, sort_keys=True) + (" free" if self.free else "")
+        rules = json.dumps(self.contract, sort_keys=True)
+        rules += " free" if self.free else ""
+        rules += " continue" if self.on_down == "continue" else ""
         return hashlib.sha256(rules.encode()).hexdigest()[:16]
 
     def as_dict(self) -> dict[str, Any]:
@@ -65,8 +72,9 @@ class Part:
         Raises:
             ValueError: naming unknown or missing keys.
         """
-        names = {f.name for f in fields(cls)}
-        unknown, missing = set(data) - names, names - set(data) - {"record_every", "tick"}
+        names = {f.name: f.default is not MISSING for f in fields(cls)}
+        unknown = set(data) - set(names)
+        missing = {name for name, optional in names.items() if not optional and name not in data}
         if unknown or missing:
             raise ValueError(f"part: unknown keys {sorted(unknown)}, missing keys {sorted(missing)}")
         return cls(**{**data, "hears": tuple(data["hears"]), "heard_by": tuple(data["heard_by"])})

@@ -30,6 +30,8 @@ class Say:
         report: for the side protocol; never leaves the agent.
         record: measurements of the round just heard, for whoever records the run; name -> number.
         snapshot: ``protocol(resume=snapshot)`` yields this very Say first.
+        survives: free mode: whether the protocol goes on when a neighbour is gone, and wants to be told in
+            ``Heard.gone``. If not, all start again without it.
     """
 
     body: Any = None
@@ -40,6 +42,7 @@ class Say:
     report: Any = None
     record: Mapping[str, float] | None = None
     snapshot: Any = None
+    survives: bool = False
 
 
 @dataclass(slots=True)
@@ -49,7 +52,7 @@ class Heard:
     Attributes:
         said: neighbour -> body.
         told: neighbour -> what it said to me alone; absent if nothing.
-        gone: neighbours declared gone since my last yield.
+        gone: neighbours declared gone since my last yield; only where the Say ``survives`` that.
         report: side only: the newest report of the main protocol.
         verdict: main only: the report of the side protocol; None means go on.
     """
@@ -108,6 +111,7 @@ def together(main: Factory, side: Factory, resume: tuple[Any, Any, Any] | None =
                 accepts_told=accepts_told,
                 record=mine.record if yours.record is None else {**(mine.record or {}), **yours.record},
                 snapshot=(mine.snapshot, yours.snapshot, report) if both else None,
+                survives=mine.survives and yours.survives,
             )
             # Two passes over few neighbours: cheaper than a generic split, and the order stays ascending.
             told = heard.told

@@ -29,8 +29,12 @@ _COUNTS: Mapping[str, type | tuple[type, ...]] = {
 # Likewise of ``node.host.describe``.
 _DESCRIBED: Mapping[str, type | tuple[type, ...]] = {
     "agent": str,
-    "result": dict,
+    "result": (dict, type(None)),
+    "stranded": (str, type(None)),
     "rounds": int,
+    "epoch": int,
+    "neighbours": tuple,
+    "absent": dict,
     **_COUNTS,
 }
 # Likewise of ``node.host.progress``.
@@ -79,6 +83,9 @@ def _sound(what: str, content: Mapping[Any, Any], agent: str) -> bool:
             return (
                 _typed(content, _DESCRIBED)
                 and content["agent"] == agent
+                and (content["result"] is None) == (content["stranded"] is not None)
+                and all(type(j) is str for j in content["neighbours"])
+                and all(type(j) is type(why) is str for j, why in content["absent"].items())
                 and _counts(content["rejected"])
                 and _counts(content["heard_from"])
             )

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from broker import codec
 from broker.codec import Malformed
 
-JOIN, UP, DONE, LEFT, DOWN = "join", "up", "done", "gone", "down"
+if TYPE_CHECKING:
+    from node.part import AgentId
+
+JOIN, UP, DONE, LEFT, DOWN, QUIT = "join", "up", "done", "gone", "down", "quit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +21,15 @@ class Status:
 
     Attributes:
         state: ``join``: subscribed, and asks for the status of its neighbours; ``up``: plays; ``done``: the
-            last round is complete, goodbyes are awaited; ``gone``: left; ``down``: the last will, published
-            by the broker when the connection was lost.
+            last round is complete, goodbyes are awaited; ``gone``: has left with its result; ``down``: the
+            last will, published by the broker when the connection was lost; ``quit``: leaves for good.
         incarnation: the agent's life, growing at each restart.
         epoch: the computation it takes part in.
         digest: of the public rules it plays by.
         nonce: of its process; tells two processes apart that claim the same id.
+        without: neighbours that it plays without in this epoch, though they may come back.
+        hears: those of them that it has heard lately.
+        beat: whether this is a heartbeat, which the broker does not retain.
     """
 
     state: str
@@ -30,6 +37,9 @@ class Status:
     epoch: int
     digest: str
     nonce: str
+    without: tuple[AgentId, ...] = ()
+    hears: tuple[AgentId, ...] = ()
+    beat: bool = False
 
     def pack(self) -> bytes:
         """As bytes; ``read`` is the inverse."""
@@ -47,12 +57,19 @@ def read(payload: bytes) -> Status:
     """
     match codec.unpack(payload):
         case {
-            "state": ("join" | "up" | "done" | "gone" | "down") as state,
+            "state": ("join" | "up" | "done" | "gone" | "down" | "quit") as state,
             "incarnation": int(incarnation),
             "epoch": int(epoch),
             "digest": str(digest),
             "nonce": str(nonce),
-        } if 0 <= incarnation < codec.COUNT_LIMIT and 0 <= epoch < codec.COUNT_LIMIT:
-            return Status(state, incarnation, epoch, digest, nonce)
+            "without": tuple() as without,
+            "hears": tuple() as hears,
+            "beat": bool(beat),
+        } if (
+            0 <= incarnation < codec.COUNT_LIMIT
+            and 0 <= epoch < codec.COUNT_LIMIT
+            and all(type(j) is str for j in (*without, *hears))
+        ):
+            return Status(state, incarnation, epoch, digest, nonce, without, hears, beat)
         case other:
             raise Malformed("status", f"not a status: {other!r:.200}")

@@ -45,6 +45,7 @@ class Saved:
         previous: the packed words of the round before, or None.
         telemetry: what was measured until then and may not be on file yet (``Telemetry.state``), or None.
         newest: free mode: the newest payload of each neighbour heard by then.
+        absent: neighbours that the computation is played without.
         log: the payloads heard in each round since, one tuple a round; in free mode those that had become
             newest at each tick since.
     """
@@ -55,6 +56,7 @@ class Saved:
     previous: bytes | None = None
     telemetry: bytes | None = None
     newest: tuple[bytes, ...] = ()
+    absent: tuple[str, ...] = ()
     log: list[tuple[bytes, ...]] = field(default_factory=list)
 
 
@@ -137,8 +139,8 @@ class DiskStore:
     def reset(self, saved: Saved) -> None:
         """See ``Store``. A crash at any instant leaves the old state or the new one."""
         # The log names the snapshot it continues: an old log beside a new snapshot is known for what it is.
-        content = (saved.epoch, saved.round, saved.snapshot, saved.previous, saved.telemetry, saved.newest)
-        self._write("snapshot", content)
+        where, words = (saved.epoch, saved.round), (saved.snapshot, saved.previous)
+        self._write("snapshot", (*where, *words, saved.telemetry, saved.newest, saved.absent))
         self._open_log(saved, fresh=True)
 
     def append(self, heard: Sequence[bytes]) -> None:
@@ -167,8 +169,9 @@ class DiskStore:
                 (bytes() | None) as previous,
                 (bytes() | None) as telemetry,
                 tuple() as newest,
-            ) if all(type(payload) is bytes for payload in newest):
-                return Saved(epoch, round_, snapshot, previous, telemetry, newest)
+                tuple() as absent,
+            ) if all(type(n) is bytes for n in newest) and all(type(j) is str for j in absent):
+                return Saved(epoch, round_, snapshot, previous, telemetry, newest, absent)
             case _:
                 return None
 

@@ -50,6 +50,10 @@ class Timekeeper(abc.ABC):
     def replay(self, left: Saved) -> None:
         """Let the protocol hear again what it has heard since a snapshot; nothing is said."""
 
+    def lose(self, names: tuple[AgentId, ...]) -> None:
+        """These neighbours are gone, and the protocol goes on without them."""
+        raise NotImplementedError(f"{names} are gone: expected a new epoch")
+
     def remember(self, saved: Saved) -> None:
         """Add to a snapshot what ``replay`` needs beside the log."""
         return

@@ -16,6 +16,7 @@ from broker.transport import parse_url
 from node.protocols.network.facts import MECHANISMS as NETWORK
 from node.utilities import UtilityError
 from runner import accounts, directory, guarantee, record
+from runner.components import Roll
 from runner.consensus import ConsensusResult, judge_consensus
 from runner.errors import RunFailed, UserError
 from runner.figures.measures import observed_rate
@@ -110,6 +111,25 @@ async def run_async(
     radius = guarantee.require(loaded, chosen.warn)
     run_id = directory.new_run_id(str(loaded.spec.name))
     run_dir = directory.create(chosen.out, run_id)
+    try:
+        result = await _carry(loaded, run_id, run_dir, broker, chosen, lockstep=lockstep)
+        if isinstance(result, RunResult):
+            result = replace(result, spectral_radius=radius)
+        return await asyncio.to_thread(finish, loaded, result, run_dir, chosen)
+    finally:
+        directory.conclude(run_dir)
+
+
+async def _carry(
+    loaded: LoadedScenario,
+    run_id: str,
+    run_dir: Path,
+    broker: Address | None,
+    chosen: Options,
+    *,
+    lockstep: bool,
+) -> Result:
+    """Play as asked; whatever ends it leaves its trace in the run's directory."""
     asked = {
         "virtual": chosen.virtual,
         "lockstep": lockstep,
@@ -118,10 +138,10 @@ async def run_async(
     }
     try:
         directory.describe(run_dir, loaded, run_id, asked)
+        directory.announce(run_dir)
         if lockstep or chosen.virtual:
-            result = await _play_here(loaded, run_id, run_dir, chosen, lockstep=lockstep)
-        else:
-            result = await _play(loaded, run_id, run_dir, broker, chosen)
+            return await _play_here(loaded, run_id, run_dir, chosen, lockstep=lockstep)
+        return await _play(loaded, run_id, run_dir, broker, chosen)
     except UserError:
         shutil.rmtree(run_dir)  # nothing has run: the same command must work once its mistake is mended
         raise
@@ -132,9 +152,6 @@ async def run_async(
         except OSError as unwritten:  # of a disk that is full, say; the error itself counts
             chosen.warn(f"not on file: {unwritten}")
         raise
-    if isinstance(result, RunResult):
-        result = replace(result, spectral_radius=radius)
-    return await asyncio.to_thread(finish, loaded, result, run_dir, chosen)
 
 
 def broker_of(loaded: LoadedScenario, chosen: Options) -> Address | None:
@@ -182,7 +199,7 @@ async def _play_here(
     loaded: LoadedScenario, run_id: str, run_dir: Path, chosen: Options, *, lockstep: bool
 ) -> Result:
     """Play in a thread of this process, that signals are still answered."""
-    parts, stop = loaded.parts(run_id), threading.Event()
+    parts, stop, roll = loaded.parts(run_id), threading.Event(), Roll()
     record_in = run_dir if loaded.spec.record.every else None
     play: Callable[[], tuple[dict[str, dict[str, Any]], float]]
     if lockstep:
@@ -202,6 +219,7 @@ async def _play_here(
             durable=loaded.spec.recovery.durable != "none",
             stopped=stop.is_set,
             warn=chosen.warn,
+            roll=roll,
         )
     playing = asyncio.create_task(asyncio.to_thread(play))
     try:
@@ -213,7 +231,7 @@ async def _play_here(
         playing.exception()
         raise
     mode = "lockstep" if lockstep else "virtual"
-    return judged(loaded, run_id, mode, reports, seconds, None, str(run_dir), chosen.warn)
+    return judged(loaded, run_id, mode, reports, seconds, None, str(run_dir), chosen.warn, roll)
 
 
 async def _play(
@@ -223,11 +241,12 @@ async def _play(
     parts = loaded.parts(run_id)
     from runner.launch import Settings, run_processes
 
+    roll = Roll()
     settings = Settings(
-        chosen.hosts, broker, run_dir, chosen.watch, chosen.warn, import_path=loaded.import_path
+        chosen.hosts, broker, run_dir, chosen.watch, chosen.warn, import_path=loaded.import_path, roll=roll
     )
     reports, seconds, launched_at = await run_processes(loaded, parts, run_id, settings)
-    return judged(loaded, run_id, "processes", reports, seconds, launched_at, str(run_dir), chosen.warn)
+    return judged(loaded, run_id, "processes", reports, seconds, launched_at, str(run_dir), chosen.warn, roll)
 
 
 def judged(
@@ -239,6 +258,7 @@ def judged(
     launched_at: float | None,
     run_dir: str | None,
     warn: Warn,
+    roll: Roll | None = None,
 ) -> Result:
     """Hold what the agents report against what somebody who knows everything would say.
 
@@ -248,7 +268,7 @@ def judged(
     Raises:
         RunFailed: if the accounts contradict each other, or cannot be judged.
     """
-    facts = (run, mode, reports, seconds, launched_at, run_dir)
+    facts = (run, mode, reports, seconds, launched_at, run_dir, roll)
     if run_dir is not None:
         try:
             accounts.write(Path(run_dir), reports)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import re
 import shutil
@@ -28,11 +29,14 @@ from topologies.faults import (
     Crash,
     Cut,
     Faults,
+    Join,
+    Leave,
     Partition,
     Pause,
     schedule,
     standstill,
 )
+from topologies.membership import joiners
 
 if TYPE_CHECKING:
     import random
@@ -50,6 +54,8 @@ if TYPE_CHECKING:
 
 # A slow agent's process runs for one part of this period and stands still for the rest; in seconds.
 SLOW_PERIOD = 0.05
+# How often to look whether a dead process is back, in seconds.
+LOOK_EVERY = 0.05
 # Client ids of agents, as the launcher and ``node.connection`` make them.
 _AGENT = re.compile(r"agent-(.+)-[0-9a-f]{16}(-\d+)?\Z")
 
@@ -121,6 +127,7 @@ class Chaos:
         shares: host -> its agents.
         stores: agent -> the directory of its store; empty without stores.
         warn: called with what the user should know and the run survives.
+        happens: called with every event when it is made to happen.
     Raises:
         UserError: if a fault cannot be had in this run.
 
@@ -136,15 +143,17 @@ class Chaos:
         shares: Sequence[Sequence[str]],
         stores: Mapping[str, Path],
         warn: Callable[[str], None],
+        happens: Callable[[AnyEvent], None] = lambda event: None,
     ) -> None:
         faults = loaded.spec.faults
         assert faults is not None
         self.done: list[tuple[float, AnyEvent]] = []
         self.proxy: Proxy | None = None
-        self._faults, self._warn, self._stores = faults, warn, stores
+        self._faults, self._warn, self._stores, self._happens = faults, warn, stores, happens
         self._events = schedule(faults, loaded.agents, loaded.graph.edges, loaded.spec.seed)
         self._seed = faults.seed if faults.seed is not None else loaded.spec.seed
         self._host_of = {agent: host for host, share in enumerate(shares) for agent in share}
+        self._shares = shares
         self._began: float | None = None
         self.weather = LinkWeather(faults, self.clock)
         self._broker: EmbeddedBroker | None = None
@@ -155,7 +164,16 @@ class Chaos:
         self._to_forget: dict[int, set[str]] = {}  # host -> its agents whose stores are to be lost
         self._broker_back_at = 0.0
         self._broker_keeps = True
+        self._doomed: set[int] = set()
+        self._lose: Callable[..., None] = lambda agent, died: None
+        self._join: Callable[[int], None] = lambda host: None
         _check(faults, self._events, loaded, own_broker)
+        _check_shares(self._events, shares)
+
+    @property
+    def late(self) -> frozenset[int]:
+        """The hosts that are not to be told to start before their agents join."""
+        return frozenset(self._host_of[agent] for agent in joiners(self._events))
 
     def clock(self) -> float:
         """Seconds since the agents were let go; negative before."""
@@ -178,9 +196,25 @@ class Chaos:
         await stack.enter_async_context(self.proxy)
         return self.proxy.address
 
-    def begin(self, stack: AsyncExitStack, hosts: Hosts) -> None:
-        """Let the faults happen; the hosts have just been told to start."""
+    def begin(
+        self,
+        stack: AsyncExitStack,
+        hosts: Hosts,
+        doomed: set[int],
+        lose: Callable[..., None],
+        join: Callable[[int], None],
+    ) -> None:
+        """Let the faults happen; the hosts have just been told to start.
+
+        Args:
+            stack: on which to put the end of it.
+            hosts: the processes.
+            doomed: where to note hosts that are not to come back.
+            lose: called with an agent, and whether it died, when it is gone for good.
+            join: called with a host that is to start late.
+        """
         self._hosts, self._began = hosts, time.monotonic()
+        self._doomed, self._lose, self._join = doomed, lose, join
         self._spawn(self._run(), "chaos")
         stack.push_async_callback(self.close)
 
@@ -200,6 +234,8 @@ class Chaos:
     async def before_revival(self, host: int) -> None:
         """Wait until a killed host may come back, and take away what its agents are to have forgotten."""
         await asyncio.sleep(max(0.0, self._back_at.get(host, 0.0) - time.monotonic()))
+        if host in self._doomed:
+            await asyncio.Event().wait()  # dead for good meanwhile: until the run is over
         for agent in self._to_forget.pop(host, ()):
             # In a thread: a store that was made to last may be large.
             if agent in self._stores:
@@ -224,6 +260,7 @@ class Chaos:
             self._spawn(self._slow(agent, factor), f"slow-{agent}")
         for event in self._events:
             await asyncio.sleep(max(0.0, event.at - self.clock()))
+            self._happens(event)
             self._make(event)
             self.done.append((self.clock(), event))
 
@@ -231,7 +268,15 @@ class Chaos:
         match event:
             case Crash() | Amnesia():
                 for agent in event.agents:
-                    self._kill(agent, event.down, forget=isinstance(event, Amnesia))
+                    down = event.seconds if isinstance(event, Crash) else event.down
+                    self._kill(agent, down, forget=isinstance(event, Amnesia))
+            case Leave():
+                for host in sorted({self._host_of[agent] for agent in event.agents}):
+                    own = [agent for agent in event.agents if self._host_of[agent] == host]
+                    self._spawn(self._let_leave(host, own), f"leave-{host}")
+            case Join():
+                for agent in event.agents:
+                    self._join(self._host_of[agent])
             case Pause():
                 for host in {self._host_of[agent] for agent in event.agents}:
                     self._spawn(self._pause(host, event.lasts), f"pause-{host}")
@@ -246,11 +291,35 @@ class Chaos:
 
     def _kill(self, agent: str, down: float, *, forget: bool) -> None:
         host = self._host_of[agent]
+        if down == math.inf:
+            self._doomed.add(host)
+            if (pid := self._pid(host)) is not None:
+                _signal(pid, signal.SIGKILL)  # that it has ended is heard
+            else:
+                for other in self._shares[host]:
+                    self._lose(other, died=True)
+            return
         self._back_at[host] = max(self._back_at.get(host, 0.0), time.monotonic() + down)
         if forget:
             self._to_forget.setdefault(host, set()).add(agent)
         if (pid := self._pid(host)) is not None:
             _signal(pid, signal.SIGKILL)
+
+    async def _let_leave(self, host: int, agents: list[str]) -> None:
+        """Let agents of a host leave for good, by SIGTERM if it has no others; a dead one does so when it is
+        back."""
+        assert self._hosts is not None
+        pid, again = self._pid(host), False
+        while pid is None and host not in self._doomed:
+            await asyncio.sleep(LOOK_EVERY)
+            pid, again = self._pid(host), True
+        if pid is None:
+            return
+        if again or set(agents) != set(self._shares[host]):
+            # A process that has just started cannot take a signal yet; what it is told waits for it.
+            self._hosts.send(host, {"type": "leave", "agents": agents})
+        else:
+            _signal(pid, signal.SIGTERM)
 
     def _kill_broker(self, event: BrokerKill) -> None:
         assert self._broker is not None
@@ -308,7 +377,7 @@ def _check(faults: Faults, events: Sequence[AnyEvent], loaded: LoadedScenario, o
     Raises:
         UserError: naming the fault and what it needs.
     """
-    kinds = {event.kind for event in events}
+    kinds = {event.kind for event in events if not (isinstance(event, Crash) and event.seconds == math.inf)}
     if (deadly := kinds & {"crash", "amnesia", "broker-kill"}) and not loaded.spec.recovery.restart:
         raise UserError(
             f"faults: {', '.join(sorted(deadly))} over a real broker: expected recovery.restart = true, or "
@@ -321,3 +390,20 @@ def _check(faults: Faults, events: Sequence[AnyEvent], loaded: LoadedScenario, o
             "faults: cuts, partitions and [[faults.link]] over a real broker: expected "
             'broker.connections = "agent"; one connection for many agents shows no single links'
         )
+
+
+def _check_shares(events: Sequence[AnyEvent], shares: Sequence[Sequence[str]]) -> None:
+    """Refuse to let a process start late, or die for good, that has other agents too.
+
+    Raises:
+        UserError: naming them.
+    """
+    for event in events:
+        if isinstance(event, Join) or (isinstance(event, Crash) and event.seconds == math.inf):
+            for share in shares:
+                if (meant := set(share) & set(event.agents)) and (others := set(share) - meant):
+                    raise UserError(
+                        f"faults: {event.kind} of {', '.join(sorted(meant)[:4])} over a real broker: its "
+                        f"process has other agents ({', '.join(sorted(others)[:4])}); expected one process "
+                        "an agent, without --hosts"
+                    )

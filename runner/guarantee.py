@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from topologies import LoadedScenario
 
 MECHANISMS = ("private-goods", "public-goods")
+NETWORK = ("unicast", "multicast", "linear")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,12 @@ def require(loaded: LoadedScenario, warn: Callable[[str], None]) -> float | None
     rules = loaded.contract()
     if rules["mechanism"] == "summary":
         _require_of_summary(loaded, warn)
+        return None
+    if rules["mechanism"] in NETWORK and rules["dynamics"]["rule"] == "strategic":
+        warn(
+            'prices = "strategic": best responses of the game. They do not converge here; they are played to '
+            "show that. Prices stay near where they start, and the allocation is not the planner's"
+        )
         return None
     if rules["mechanism"] not in MECHANISMS or _always_guaranteed(loaded):
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +20,11 @@ from broker.embedded import EmbeddedBroker, PortInUse
 from broker.mqtt import make_transport
 from broker.transport import BrokerError
 from node.host import PROTOCOL
+from runner.components import Roll, contradiction, current
+from runner.directory import announce
 from runner.errors import RunFailed, UserError
 from runner.hosts import Hosts, Message, distribute
+from runner.journal import Journal
 from runner.lives import Lives
 from runner.scribe import Scribe
 from runner.start import start_message
@@ -56,6 +60,7 @@ class Settings:
         stall_timeout: seconds without progress after which the run is given up.
         protocol: what every agent plays, as ``module:function`` taking a Part and a snapshot or None.
         import_path: folders in which agents look for modules, after everywhere else.
+        roll: is told who was not there all the time.
     """
 
     hosts: int | None
@@ -66,6 +71,7 @@ class Settings:
     stall_timeout: float = STALL_TIMEOUT
     protocol: str = PROTOCOL
     import_path: tuple[str, ...] = ()
+    roll: Roll = field(default_factory=Roll)
 
 
 @dataclass(slots=True)
@@ -74,8 +80,12 @@ class Launched:
 
     Attributes:
         shares: host -> its agents.
-        reports: agent -> its final account.
-        outcome: done when every agent has reported, or with the error that ended the run.
+        roll: who was not there all the time.
+        goes_on: whether the others go on without an agent that has been killed.
+        reports: agent -> its final account, of its last epoch.
+        doomed: hosts that are not to come back when they end.
+        outcome: done when every agent that is still there has reported, and the reports fit together; or with
+            the error that ended the run.
         revive: called with a host and its exit code; whether it is being started again.
         progress: agent -> where it stood when it was last heard of; moved: when any last moved (monotonic).
             A free-running agent always moves; it does not count while one of them thinks a neighbour away.
@@ -85,7 +95,11 @@ class Launched:
     shares: Sequence[Sequence[str]]
     watch: Watch
     warn: Warn
+    roll: Roll = field(default_factory=Roll)
+    goes_on: bool = False
     reports: dict[str, Message] = field(default_factory=dict)
+    doomed: set[int] = field(default_factory=set)
+    began: float = field(default_factory=time.monotonic)
     progress: dict[str, Message] = field(default_factory=dict)
     moved: float = field(default_factory=time.monotonic)
     stalled: set[str] = field(default_factory=set)
@@ -115,11 +129,15 @@ class Launched:
                     self.lives.heard(agent, info)
                     self.progress[agent] = info
                     self.watch(agent, info)
+                    if agent in self.reports and info["epoch"] > self.reports[agent]["epoch"]:
+                        del self.reports[agent]  # it has started again
             case "result":
                 self.reports[message["agent"]] = message
                 self.lives.heard(message["agent"], message)
-                if len(self.reports) == sum(map(len, self.shares)) and not self.outcome.done():
-                    self.outcome.set_result(None)
+                self._settle()
+            case "left":
+                self.lives.heard(message["agent"], message)
+                self.lose(message["agent"], died=False)
             case "failed":
                 self.failures[host] = message
                 names = ", ".join(message["agents"][:5]) + (" ..." if len(message["agents"]) > 5 else "")
@@ -130,16 +148,45 @@ class Launched:
 
     def ended(self, host: int, code: int) -> None:
         """A host process has ended."""
-        missing = [agent for agent in self.shares[host] if agent not in self.reports]
-        if host not in self.failures and host not in self.farewells and self.revive(host, code):
+        gone = self.roll.gone
+        missing = [agent for agent in self.shares[host] if agent not in self.reports and agent not in gone]
+        final = host in self.doomed or host in self.failures or host in self.farewells
+        if not final and self.revive(host, code):
             for agent in self.shares[host]:
                 self.lives.restarted(agent)
             return
         self._left(host)
-        if missing and host not in self.failures:
+        if host in self.doomed or (self.goes_on and code < 0 and host not in self.failures):
+            for agent in self.shares[host]:
+                self.lose(agent, died=code != -signal.SIGTERM)
+        elif missing and host not in self.failures:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             names = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
             self.fail(RunFailed(f"the process of agent {names} {how}"))
+
+    def lose(self, agent: str, *, died: bool) -> None:
+        """An agent is gone for good; nobody waits for it any more."""
+        if agent in self.roll.gone:
+            return
+        where = self.roll.died if died else self.roll.left
+        where[agent] = round(time.monotonic() - self.began, 3)
+        self.warn(f"agent {agent} {'is dead' if died else 'has left'} for good; the others go on without it")
+        self.stalled.discard(agent)
+        if agent in self.progress:
+            self.watch(agent, {**self.progress[agent], "state": "gone", "suspects": {}, "absent": {}})
+            del self.progress[agent]  # who waits for whom does not concern it any more
+        self.moved = time.monotonic()
+        self._settle()
+
+    def _settle(self) -> None:
+        """See whether this was the last thing to be heard."""
+        if self.outcome.done():
+            return
+        there = sum(map(len, self.shares)) - len(self.roll.gone.keys() - self.reports.keys())
+        if not there:
+            self.fail(RunFailed(f"every agent is gone: {', '.join(sorted(self.roll.gone)[:5])}"))
+        elif len(self.reports) == there and contradiction(current(self.reports, self.roll.gone)) is None:
+            self.outcome.set_result(None)
 
     def fail(self, error: Exception) -> None:
         """End the run with an error; the first one counts."""
@@ -174,8 +221,8 @@ async def run_processes(
     """Launch every agent's process, wait for their results and end everything that was started.
 
     Returns:
-        What every agent reports of itself, counters over all its lives; the wall time in seconds; and the
-        monotonic time of the launch.
+        What every agent reports of itself, counters over all its lives, of those that are gone if they had a
+        result; the wall time in seconds; and the monotonic time of the launch.
     Raises:
         UserError: if the broker cannot be used as asked.
         RunFailed: naming the agent and the cause.
@@ -187,14 +234,16 @@ async def run_processes(
     grants = _grants(run, parts, shares, shared)
     async with AsyncExitStack() as stack:
         stores = _stores(stack, loaded)
-        chaos = _chaos(loaded, settings, shares, stores)
+        journal = Journal(settings.directory, settings.warn)
+        chaos = _chaos(loaded, settings, shares, stores, journal)
         if settings.broker is not None:
             try:
                 # Before there is any process of an agent.
                 await _probe(settings.broker, spec.client, run)
             except BrokerError as error:
                 raise UserError(str(error)) from None
-        launched = Launched(shares, settings.watch, settings.warn)
+        goes_on = loaded.spec.recovery.on_down == "continue"
+        launched = Launched(shares, settings.watch, settings.warn, settings.roll, goes_on)
         hosts = Hosts(
             len(shares),
             launched.heard,
@@ -205,7 +254,10 @@ async def run_processes(
         # The fork server imports while the broker starts.
         starting = asyncio.create_task(hosts.start(), name="hosts")
         stack.push_async_callback(asyncio.wait, {starting})  # what was begun must be whole to be closed
-        address, own = await _broker(stack, settings, loaded, grants, launched, chaos)
+        address, own = await _broker(stack, settings, loaded, grants, launched, chaos, journal)
+        if own:  # the one user of somebody else's broker may write, and is not to be found in a file
+            observer = _access(grants["observer"], address, own)
+            announce(settings.directory, client=spec.client, broker=address.place(), observer=observer)
         await asyncio.shield(starting)
         if not own:
             stack.push_async_callback(_clean_up, address, spec.client, loaded.agents, run, settings.warn)
@@ -256,11 +308,21 @@ async def run_processes(
             before = chaos.before_revival if chaos else None
             supervisor = Supervisor(hosts, message_for, settings.warn, partial(_ended, launched), before)
             stack.push_async_callback(supervisor.close)
-            launched.revive = supervisor.revive
-        for host in range(len(shares)):
+            launched.revive = partial(_revive, supervisor, journal, shares)
+        late = chaos.late if chaos else frozenset()
+        launched.began = time.monotonic()
+
+        def join(host: int) -> None:
+            settings.roll.joined.update(
+                dict.fromkeys(shares[host], round(time.monotonic() - launched.began, 3))
+            )
             hosts.send(host, message_for(host, 0))
+
+        for host in range(len(shares)):
+            if host not in late:
+                hosts.send(host, message_for(host, 0))
         if chaos:
-            chaos.begin(stack, hosts)
+            chaos.begin(stack, hosts, launched.doomed, launched.lose, join)
         await _outcome(launched, settings.stall_timeout + (chaos.standstill() if chaos else 0.0))
         seconds = time.monotonic() - launched_at
         for host in range(len(shares)):
@@ -271,6 +333,7 @@ async def run_processes(
         except TimeoutError:
             settings.warn("some agents did not leave after their result; they are ended now")
     reports = {agent: {**report, **launched.lives.total(agent)} for agent, report in launched.reports.items()}
+    settings.roll.accounts = {agent: launched.lives.total(agent) for agent in sorted(settings.roll.gone)}
     return reports, seconds, launched_at
 
 
@@ -290,7 +353,7 @@ async def _outcome(launched: Launched, stall_timeout: float) -> None:
 def _grants(
     run: str, parts: Mapping[str, Part], shares: Sequence[Sequence[str]], shared: bool
 ) -> dict[str, access.Grant]:
-    grants = {"recorder": access.recorder_grant(run)}
+    grants = {"recorder": access.recorder_grant(run), "observer": access.observer_grant(run)}
     if shared:
         for host, share in enumerate(shares):
             grants[f"host-{host}"] = access.host_grant(run, str(host), [parts[agent] for agent in share])
@@ -316,6 +379,7 @@ async def _broker(
     grants: Mapping[str, access.Grant],
     launched: Launched,
     chaos: Chaos | None,
+    journal: Journal,
 ) -> tuple[Address, bool]:
     """The broker's address, and whether it is our own."""
     spec = loaded.spec.broker
@@ -338,11 +402,13 @@ async def _broker(
             if not loaded.spec.recovery.restart:
                 return launched.fail(RunFailed(f"the broker ended: {reason}"))
             settings.warn(f"the broker ended and is started again: {reason.partition(';')[0]}")
+            journal.note("down", "the broker is down")
             keep_store = await chaos.before_broker() if chaos else True
             try:
                 await broker.restart(keep_store=keep_store)
             except BrokerError as error:
                 return launched.fail(RunFailed(f"the broker ended and cannot be started again: {error}"))
+            journal.note("back", "the broker is back")
 
     watching = asyncio.create_task(watch(), name="broker-watch")
     watching.add_done_callback(partial(_ended, launched))
@@ -383,15 +449,29 @@ def _ended(launched: Launched, task: asyncio.Task[None]) -> None:
         launched.fail(RunFailed(f"{task.get_name()}: {type(error).__name__}: {error}"))
 
 
+def _revive(
+    supervisor: Supervisor, journal: Journal, shares: Sequence[Sequence[str]], host: int, code: int
+) -> bool:
+    """Start a host again, if that is the thing to do, and write down that it was away; whether it is."""
+    share = shares[host]
+    names = ", ".join(share[:4]) + (" ..." if len(share) > 4 else "")
+    journal.note("down", f"{names} ended by signal {-code}" if code < 0 else f"{names} ended", share)
+    return supervisor.revive(host, code, lambda: journal.note("back", f"{names} started again", share))
+
+
 def _chaos(
-    loaded: LoadedScenario, settings: Settings, shares: Sequence[Sequence[str]], stores: Mapping[str, Path]
+    loaded: LoadedScenario,
+    settings: Settings,
+    shares: Sequence[Sequence[str]],
+    stores: Mapping[str, Path],
+    journal: Journal,
 ) -> Chaos | None:
     """Whoever makes the faults of the scenario happen, if it has any."""
     if loaded.spec.faults is None:
         return None
     from runner.chaos import Chaos
 
-    return Chaos(loaded, settings.broker is None, shares, stores, settings.warn)
+    return Chaos(loaded, settings.broker is None, shares, stores, settings.warn, journal.fault)
 
 
 def _stores(stack: AsyncExitStack, loaded: LoadedScenario) -> dict[str, Path]:

@@ -12,6 +12,8 @@ from node.agent import GONE
 from node.switchboard import Switchboard
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from broker.virtual import VirtualClient
     from node.agent import Agent
     from node.part import AgentId
@@ -56,13 +58,14 @@ class Life:
         part = world.parts[name]
         self.agent = world.make_agent(
             part,
-            partial(world.protocol, part),
+            world.protocol,
             self.publish,
             world.network.clock,
             nonce=f"{name}.{number}",
             incarnation=number,
             store=store,
             snapshot_every=world.snapshot_every,
+            ask=self.ask,
         )
         self._switchboard = Switchboard(part.run, [self.agent])
         self.wake()
@@ -72,6 +75,11 @@ class Life:
         """Hand a message to the broker, if there is one and this life still lasts."""
         if self.client is not None and self.alive:
             self.client.publish(topic, payload, retain=retain)
+
+    def ask(self, names: Sequence[str]) -> None:
+        """Have the broker tell again what it retains on these topics."""
+        if self.client is not None and self.alive:
+            self.client.subscribe(names)
 
     def connect(self, after: float) -> None:
         """Open a connection and subscribe; say hello ``after`` some seconds."""
@@ -113,7 +121,9 @@ class Life:
         """See to it that the agent looks at the clock at its very deadline, if it cannot wait for a beat: for
         ticks of its own, or because messages get lost."""
         agent = self.agent
-        if agent.state is GONE or not (agent.free or (self._world.prompt and agent.eager)):
+        if (agent.state is GONE and not agent.still_calling) or not (
+            agent.free or (self._world.prompt and agent.eager)
+        ):
             return
         network, at = self._world.network, agent.deadline
         if at < self._wakes_at:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -13,18 +14,21 @@ from node.mechanisms.network.contract import Share
 from node.mechanisms.network.optimum import program, solve
 from node.mechanisms.network.sequential import gather
 from node.protocols.network.facts import contract_of
-from runner.facts import Facts, common
+from runner.components import common
+from runner.facts import Facts
 from runner.facts import gather as gather_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from node.mechanisms.network.contract import Contract, Tables
+    from runner.components import Roll
     from runner.record import Record
     from topologies import LoadedScenario
 
-# Best responses searched when a run is judged; each takes some ten milliseconds.
-SEARCHES = 200
+# Best responses searched at the end of a run, and over all its recorded steps; about a millisecond each.
+SEARCHES = 1000
+RECORDED = 4000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +37,8 @@ class NetworkResult(Facts):
 
     Attributes (beside those of ``Facts``):
         mechanism, balance, price_rule: what was played.
-        steps: of the mechanism; depth: rounds that a table takes; play_rounds: both together.
+        steps: of the mechanism; moves: of the prices in each; depth: rounds that a table takes; play_rounds:
+            of all of them.
         allocation, optimal_allocation, prices: agent -> [number]; prices are net ones, a unit.
         taxes: agent -> money.
         link_prices: link -> its multiplier at the optimum.
@@ -50,8 +55,8 @@ class NetworkResult(Facts):
             regret_agents: of how many agents it was searched.
         overshoot: the largest excess over a capacity, relative, of allocations and of what was in use, in all
             recorded rounds and at the end.
-        errors, regrets: step -> allocation error; step -> largest regret, of some steps. Empty without a
-            record.
+        errors, regrets: step -> allocation error; step -> largest regret, of every step, or of every k-th in
+            large and long runs. Empty without a record.
         tolerance: the promised bound on ``allocation_error``.
         stopped_unsatisfied: agents that were not satisfied in the end.
         proved: whether the agents proved the accuracy; else they concluded it from small residuals.
@@ -61,6 +66,7 @@ class NetworkResult(Facts):
     balance: str
     price_rule: str
     steps: int
+    moves: int
     depth: int
     allocation: dict[str, list[float]]
     optimal_allocation: dict[str, list[float]]
@@ -89,7 +95,9 @@ class NetworkResult(Facts):
     @property
     def play_rounds(self) -> int:
         """Rounds of play."""
-        return self.steps * (self.depth + self.diameter)
+        # After the last step's factor nothing moves any more.
+        more = (self.steps - 1) * (self.moves - 1) * self.depth
+        return self.steps * (self.depth + self.diameter) + more
 
     @property
     def gap_holds(self) -> bool:
@@ -133,6 +141,7 @@ def judge_network(
     seconds: float,
     launched_at: float | None = None,
     run_dir: str | None = None,
+    roll: Roll | None = None,
 ) -> NetworkResult:
     """Compare what the agents came to with the planner's optimum.
 
@@ -140,10 +149,10 @@ def judge_network(
     Raises:
         RunFailed: if the agents' accounts contradict each other.
     """
-    facts = gather_facts(loaded, run, mode, reports, seconds, launched_at, run_dir)
-    agents, rules = loaded.agents, loaded.contract()
-    results = {i: reports[i]["result"] for i in agents}
-    for fact in ("factor", "depth", "steps", "gap", "satisfied"):
+    facts, standing = gather_facts(loaded, run, mode, reports, seconds, launched_at, run_dir, roll)
+    agents, rules = loaded.agents, loaded.contract()  # nobody leaves such a run: ``topologies.membership``
+    results = {i: report["result"] for i, report in standing.items()}
+    for fact in ("factor", "depth", "moves", "steps", "gap", "satisfied"):
         common(fact, {i: results[i][fact] for i in agents})
     first = results[agents[0]]
     contracts = contracts_of(loaded)
@@ -161,6 +170,7 @@ def judge_network(
         balance=rules["balance"],
         price_rule=rules["dynamics"]["rule"],
         steps=first["steps"],
+        moves=first["moves"],
         depth=first["depth"],
         allocation={i: [x[i]] for i in agents},
         optimal_allocation={i: [optimum.allocation[i]] for i in agents},
@@ -227,29 +237,39 @@ def with_record(result: NetworkResult, loaded: LoadedScenario, record: Record) -
 
 
 def _regrets(contracts: Mapping[str, Contract], record: Record, rounds: list[int]) -> dict[int, float]:
-    """Step -> largest regret, of as many steps as there is time to search, evenly on a logarithmic scale."""
-    wanted = min(len(rounds), SEARCHES // max(1, len(contracts)))
-    if wanted < 1:
+    """Step -> largest regret. Of every step, or of every k-th and the last one, with the smallest k by which
+    no more than ``RECORDED`` best responses and those of the last step are searched."""
+    if not rounds:
         return {}
-    steps = sorted({round(s) for s in np.geomspace(1, len(rounds), wanted).tolist()})
-    found: dict[int, float] = {}
-    quotes: dict[tuple[str, int], tuple[dict[int, int], Any, tuple[str, ...]]] = {}
-    names = sorted({name for c in contracts.values() for name in c.channels})
-    for name in names:
-        for field in range(8):
+    stride = max(1, math.ceil(len(rounds) * len(contracts) / RECORDED))
+    steps = sorted({*range(0, len(rounds), stride), len(rounds) - 1})
+    wanted = [rounds[k] for k in steps]
+    # Channel -> step -> agent -> quote.
+    quotes: dict[str, list[dict[str, list[float]]]] = {}
+    for name, members in _members(contracts).items():
+        tables: list[dict[str, list[float]]] = [{i: [] for i in members} for _ in steps]
+        for field in itertools.count():
             at, values, agents = record.series(f"quote.{name}.{field}")
             if not len(at):
                 break
-            quotes[name, field] = ({int(r): k for k, r in enumerate(at)}, values, agents)
-    for step in steps:
-        round_ = rounds[step - 1]
-        tables: dict[str, dict[str, tuple[float, ...]]] = {}
-        for name in names:
-            fields = [quotes[name, k] for k in range(8) if (name, k) in quotes]
-            members = [i for i in sorted(contracts) if name in contracts[i].channels]
-            tables[name] = {
-                i: tuple(float(values[at[round_], agents.index(i)]) for at, values, agents in fields)
-                for i in members
-            }
-        found[step - 1] = largest_regret(contracts, tables, tuple(sorted(contracts)))
-    return found
+            rows = values[np.searchsorted(at, wanted)][:, [agents.index(i) for i in members]].tolist()
+            for table, row in zip(tables, rows, strict=True):
+                for i, value in zip(members, row, strict=True):
+                    table[i].append(value)
+        quotes[name] = tables
+    return {
+        step: largest_regret(
+            contracts,
+            {name: {i: tuple(q) for i, q in tables[k].items()} for name, tables in quotes.items()},
+            tuple(sorted(contracts)),
+        )
+        for k, step in enumerate(steps)
+    }
+
+
+def _members(contracts: Mapping[str, Contract]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for i in sorted(contracts):
+        for name in contracts[i].channels:
+            found.setdefault(name, []).append(i)
+    return {name: found[name] for name in sorted(found)}

@@ -17,7 +17,7 @@ EXACT_BALANCE = 1e-9
 def outcome(result: NetworkResult) -> list[Line]:
     """What came out, against the planner's optimum."""
     missing = result.optimal_welfare - result.welfare
-    shown = (result.errors and f"after {_reach(result.errors, 1e-2)} steps within 1e-2") or ""
+    shown = _reach(result.errors, 1e-2) if result.errors else ""
     return [
         (
             "allocation",
@@ -65,7 +65,7 @@ def promises(result: NetworkResult) -> list[Line]:
         (
             "regret",
             f"{result.regret:.1e}",
-            f"best one-shot deviation found, {result.regret_agents} agents; price-taking dynamics",
+            f"best one-shot deviation found, {result.regret_agents} agents; {_kind(result)}",
             None,
         ),
         *(
@@ -76,6 +76,16 @@ def promises(result: NetworkResult) -> list[Line]:
     ]
 
 
-def _reach(errors: dict[int, float], tolerance: float) -> int:
-    late = [step for step, error in errors.items() if error >= tolerance]
-    return late[-1] + 1 if late else 0
+def _kind(result: NetworkResult) -> str:
+    if result.price_rule == "strategic":
+        return "best responses: they do not converge"
+    return "price-taking dynamics"
+
+
+def _reach(errors: dict[int, float], tolerance: float) -> str:
+    late = max((step for step, error in errors.items() if error >= tolerance), default=-1)
+    return (
+        f"never within {tolerance:g}"
+        if late == max(errors)
+        else f"after {late + 1} steps within {tolerance:g}"
+    )

@@ -40,6 +40,7 @@ class Access:
         client: which MQTT client library.
         place: where the broker is, an ``Address.place``.
         recorder, judge: credentials of the two connections: user, password, client_id.
+        observer: likewise of a page that looks on; None: nobody is told how.
     """
 
     run: str
@@ -47,6 +48,7 @@ class Access:
     place: dict[str, Any]
     recorder: dict[str, str]
     judge: dict[str, str]
+    observer: dict[str, str] | None = None
 
     @classmethod
     def read(cls, path: Path) -> Access:
@@ -62,9 +64,11 @@ class Access:
         except ValueError as error:
             raise UserError(f"access file {path}: not JSON: {error}") from None
         try:
-            access = cls(*(data[key] for key in ("run", "client", "broker", "recorder", "judge")))
+            run, client, place = data["run"], data["client"], data["broker"]
+            access = cls(run, client, place, data["recorder"], data["judge"], data.get("observer"))
             Address.at(access.place, None, None)
-            for user in (access.recorder, access.judge):
+            users = (access.recorder, access.judge, access.observer)
+            for user in (user for user in users if user is not None):
                 _ = user["user"], user["password"], user["client_id"]
         except (KeyError, TypeError) as error:
             raise UserError(
@@ -109,11 +113,26 @@ async def observe(loaded: LoadedScenario, access: Access, options: Options) -> a
     radius = guarantee.require(loaded, options.warn)
     out = options.out if options.out is not None else _unused(options.runs, access.run)
     run_dir = directory.create(out, access.run)
-    directory.describe(run_dir, loaded, access.run, {"observed": True})
+    try:
+        directory.describe(run_dir, loaded, access.run, {"observed": True})
+        look = {"client": access.client, "broker": access.place, "observer": access.observer}
+        directory.announce(run_dir, **(look if access.observer is not None else {}))
+        result = await _judged(loaded, access, address, run_dir, options)
+        if isinstance(result, RunResult):
+            result = replace(result, spectral_radius=radius)
+        return await asyncio.to_thread(api.finish, loaded, result, run_dir, api.Options(warn=options.warn))
+    finally:
+        directory.conclude(run_dir)
+
+
+async def _judged(
+    loaded: LoadedScenario, access: Access, address: Address, run_dir: Path, options: Options
+) -> api.Result:
+    """Hear the run to its end and judge it; a failure leaves its trace in the run's directory."""
     try:
         reports, seconds = await _hear(loaded, access, address, run_dir, options)
         try:
-            result = api.judged(
+            return api.judged(
                 loaded, access.run, "observed", reports, seconds, None, str(run_dir), options.warn
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -125,9 +144,6 @@ async def observe(loaded: LoadedScenario, access: Access, options: Options) -> a
         # Whatever it was, it is raised again; the record says that the run did not end.
         directory.write_json(run_dir / "failed.json", {"error": str(error) or type(error).__name__})
         raise
-    if isinstance(result, RunResult):
-        result = replace(result, spectral_radius=radius)
-    return await asyncio.to_thread(api.finish, loaded, result, run_dir, api.Options(warn=options.warn))
 
 
 async def _hear(

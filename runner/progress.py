@@ -82,6 +82,7 @@ class Progress:
         self._certificate: dict[str, float] = {}
         self._dropped: dict[str, Counter[str]] = {}
         self._suspects: dict[str, Mapping[str, str]] = {}
+        self._absent: dict[str, Mapping[str, str]] = {}
         self._notes: dict[str, str] = {}
         self._began = clock()
         self._pace_since = (self._began, 0)
@@ -109,7 +110,8 @@ class Progress:
             agent: one of the agents of the run; others are ignored.
             info: ``round`` (int), ``kind`` (which protocol is spoken, "" before the first round), ``record``
                 (newest measurements by name); optional ``state`` (joining, playing, lingering, gone),
-                ``rejected`` (dropped messages by kind) and ``suspects`` (neighbour -> suspect or down).
+                ``rejected`` (dropped messages by kind), ``suspects`` (neighbour -> suspect or down) and
+                ``absent`` (neighbours that it plays without -> why).
         """
         if agent not in self._rounds:
             return
@@ -125,6 +127,7 @@ class Progress:
         if rejected := info.get("rejected"):
             self._dropped[agent] = Counter(rejected)
         self._suspects[agent] = info.get("suspects") or {}
+        self._absent[agent] = info.get("absent") or {}
         if state in ("lingering", "gone"):
             self._enter(agent, STOPPING)
         else:
@@ -165,13 +168,12 @@ class Progress:
             shown["certificate"] = f"{known}: contraction bound {bound:.9g} a round"
         if dropped := sum(self._dropped.values(), Counter[str]()):
             shown["dropped"] = ", ".join(f"{count} {kind}" for kind, count in sorted(dropped.items()))
-        accused: dict[str, list[str]] = {}
-        for agent, suspects in self._suspects.items():
-            for other in suspects:
-                accused.setdefault(other, []).append(agent)
-        if accused:
+        if accused := _accused(self._suspects):
             named = [f"{other} (says {', '.join(by[:3])})" for other, by in sorted(accused.items())]
             shown["seem to be down"] = "; ".join(named[:5]) + (" ..." if len(named) > 5 else "")
+        if absent := _accused(self._absent):
+            named = [f"{other} (says {', '.join(by[:3])})" for other, by in sorted(absent.items())]
+            shown["left behind"] = "; ".join(named[:5]) + (" ..." if len(named) > 5 else "")
         return shown | self._notes
 
     def _enter(self, agent: str, phase: str) -> None:
@@ -217,6 +219,15 @@ class Progress:
         for title, text in self.facts().items():
             table.add_row(Text(title, style="bold"), Text(text))
         self._live.update(table, refresh=True)
+
+
+def _accused(by_agent: Mapping[str, Mapping[str, str]]) -> dict[str, list[str]]:
+    """Who is named by whom."""
+    named: dict[str, list[str]] = {}
+    for agent, others in by_agent.items():
+        for other in others:
+            named.setdefault(other, []).append(agent)
+    return named
 
 
 def _move(counter: Counter[Any], before: Any, after: Any) -> None:

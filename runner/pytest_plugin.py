@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def virtual_network() -> Callable[..., Network]:
     """``virtual_network(edges, protocol, seed=0, faults=None, *, directed, contract, private, synchrony,
-    tick, ...)``.
+    tick, on_down, grace, ...)``.
 
     Returns a ``runner.testing.Network``, which takes what else is given; nothing of it outlives the test.
     """
@@ -41,13 +41,21 @@ def virtual_network() -> Callable[..., Network]:
         private: Mapping[str, Mapping[str, Any]] | None = None,
         synchrony: str = "rounds",
         tick: float | None = None,
+        on_down: str = "wait",
+        grace: float | None = None,
         **how: Any,
     ) -> Network:
         from runner.testing import Network, parts_of
 
-        ticks = {} if tick is None else {"tick": tick}
+        times = {"tick": tick, "grace": grace}
         parts = parts_of(
-            edges, directed=directed, contract=contract, private=private, synchrony=synchrony, **ticks
+            edges,
+            directed=directed,
+            contract=contract,
+            private=private,
+            synchrony=synchrony,
+            on_down=on_down,
+            **{key: value for key, value in times.items() if value is not None},
         )
         return Network(parts, protocol, seed, faults, **how)
 

@@ -286,6 +286,14 @@ def read(run_dir: str | os.PathLike[str]) -> Record:
     return _read(_files(Path(run_dir)))
 
 
+def read_files(files: Sequence[Path]) -> Record:
+    """Read some files of a record: the parts that a run has made since somebody last looked.
+
+    Returns an empty record if there are none; skips as ``read`` does.
+    """
+    return _read(files)
+
+
 def merge(run_dir: str | os.PathLike[str]) -> Path | None:
     """Turn the parts of a finished run into one ``telemetry.parquet``, by epoch, round, agent and name.
 

@@ -11,12 +11,14 @@ import numpy as np
 from node.environments import PrivateGoods, PublicGoods
 from node.protocols.allocated import scale_of
 from node.utilities import build
-from runner.facts import Facts, common, counted, gather
+from runner.components import common
+from runner.facts import Facts, counted, gather
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from node.environments import Environment
+    from runner.components import Component, Roll
     from topologies import LoadedScenario
 
 
@@ -71,14 +73,14 @@ class RunResult(Facts):
         """Whether every agent was at rest and the allocation is as accurate as was promised; without a
         guarantee nothing is promised about that."""
         accurate = self.allocation_error <= self.tolerance or not self.guaranteed
-        return not self.stopped_unsatisfied and accurate
+        return not self.stopped_unsatisfied and not self.stranded and accurate
 
     @property
     def verdict(self) -> str:
         """In words, what a broken promise comes to."""
         return (
             f"allocation error {self.allocation_error:.3g}, promised {self.tolerance:.3g}; "
-            f"{self.stopped_unsatisfied} agents stopped unsatisfied"
+            f"{self.stopped_unsatisfied} agents stopped unsatisfied{self.trouble}"
         )
 
     def with_observed_rate(self, rate: float | None) -> RunResult:
@@ -94,57 +96,96 @@ def judge(
     seconds: float,
     launched_at: float | None = None,
     run_dir: str | None = None,
+    roll: Roll | None = None,
 ) -> RunResult:
-    """Compare what the agents reported with the central optimum.
+    """Compare what the agents reported with the central optimum: of each part of the network by itself.
 
     Args: as ``runner.facts.gather``.
     Raises:
         RunFailed: if the agents' accounts contradict each other.
     """
-    agents = loaded.agents
-    facts = gather(loaded, run, mode, reports, seconds, launched_at, run_dir)
-    results = {i: reports[i]["result"] for i in agents}
-    for fact in ("parameters", "bound", "norm", "guaranteed"):
-        common(fact, {i: results[i][fact] for i in agents})
-    first = results[agents[0]]
-
+    facts, standing = gather(loaded, run, mode, reports, seconds, launched_at, run_dir, roll)
+    parts = [part for part in facts["components"] if part.stranded is None]
+    results = {i: report["result"] for i, report in standing.items()}
+    for part in parts:
+        for fact in ("parameters", "bound", "norm", "guaranteed"):
+            common(fact, {i: results[i][fact] for i in part.heard})
     rules = loaded.contract()
-    environment = environment_of(rules, loaded.utilities)
-    optimum = environment.optimum()
-    allocation = {i: np.asarray(results[i]["allocation"]) for i in agents}
-    largest = max(float(np.abs(x).max()) for x in optimum.allocation.values())
-    highest = max(float(np.abs(p).max()) for p in optimum.prices.values())
-    off = max(float(np.abs(allocation[i] - optimum.allocation[i]).max()) for i in agents)
-    price_off = max(float(np.abs(np.asarray(results[i]["price"]) - optimum.prices[i]).max()) for i in agents)
-    taxes = {i: float(results[i]["tax"]) for i in agents}
-    scale = scale_of(rules, len(agents))
+    held = [_hold(loaded, rules, part, results) for part in parts]
+    worst = max(held, key=lambda h: h.allocation_error / h.tolerance)
+    firsts = [results[part.heard[0]] for part in parts]
+    loosest = max(firsts, key=lambda r: float(r["bound"]))
+    taxes = {i: float(r["tax"]) for i, r in results.items()}
     return RunResult(
         **facts,
         mechanism=rules["mechanism"],
         play_rounds=counted(
-            "play_rounds", {i: results[i]["play_rounds"] for i in agents}, facts["synchrony"]
+            "play_rounds", {i: r["play_rounds"] for i, r in results.items()}, parts, facts["synchrony"]
         ),
-        allocation={i: list(results[i]["allocation"]) for i in agents},
-        prices={i: list(results[i]["price"]) for i in agents},
+        allocation={i: list(r["allocation"]) for i, r in results.items()},
+        prices={i: list(r["price"]) for i, r in results.items()},
         taxes=taxes,
-        optimal_allocation={i: x.tolist() for i, x in optimum.allocation.items()},
-        optimal_prices={i: p.tolist() for i, p in optimum.prices.items()},
-        multiplier=optimum.multiplier.tolist(),
-        allocation_error=off / largest if largest else off,
-        price_error=price_off / highest if highest else price_off,
+        optimal_allocation={i: x for h in held for i, x in h.allocation.items()},
+        optimal_prices={i: p for h in held for i, p in h.prices.items()},
+        multiplier=held[0].multiplier,
+        allocation_error=worst.allocation_error,
+        price_error=max(h.price_error for h in held),
         # Exactly rounded and over ascending ids: the same sum whoever adds it up.
         tax_sum=math.fsum(taxes.values()),
         tax_scale=math.fsum(map(abs, taxes.values())),
-        welfare=environment.welfare(allocation),
-        optimal_welfare=optimum.welfare,
-        parameters=dict(first["parameters"]),
-        contraction_bound=first["bound"],
-        norm=first["norm"],
-        guaranteed=first["guaranteed"],
+        welfare=math.fsum(h.welfare for h in held),
+        optimal_welfare=math.fsum(h.optimal_welfare for h in held),
+        parameters=dict(firsts[0]["parameters"]),
+        contraction_bound=loosest["bound"],
+        norm=loosest["norm"],
+        guaranteed=all(r["guaranteed"] for r in firsts),
         observed_rate=None,
-        # What was promised is relative to `scale`; what is reported relative to the largest share.
+        tolerance=worst.tolerance,
+        stopped_unsatisfied=sum(not r["satisfied"] for r in results.values()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """One part of the network, held against the optimum of all that took part in it."""
+
+    allocation: dict[str, list[float]]
+    prices: dict[str, list[float]]
+    multiplier: list[float]
+    allocation_error: float
+    price_error: float
+    welfare: float
+    optimal_welfare: float
+    tolerance: float
+
+
+def _hold(
+    loaded: LoadedScenario, rules: Mapping[str, Any], part: Component, results: Mapping[str, Any]
+) -> _Held:
+    environment = environment_of(rules, {i: loaded.utilities[i] for i in part.agents})
+    optimum = environment.optimum()
+    allocation = {i: np.asarray(results[i]["allocation"]) for i in part.heard}
+    largest = max(float(np.abs(x).max()) for x in optimum.allocation.values())
+    highest = max(float(np.abs(p).max()) for p in optimum.prices.values())
+    off = max(float(np.abs(allocation[i] - optimum.allocation[i]).max()) for i in part.heard)
+    price_off = max(
+        float(np.abs(np.asarray(results[i]["price"]) - optimum.prices[i]).max()) for i in part.heard
+    )
+    optimal_welfare = optimum.welfare
+    if part.unheard:  # of those whose result is known, on both sides
+        environment = environment_of(rules, {i: loaded.utilities[i] for i in part.heard})
+        optimal_welfare = environment.welfare({i: optimum.allocation[i] for i in part.heard})
+    # What was promised is relative to `scale`; what is reported relative to the largest share.
+    scale = scale_of(rules, part.size)
+    return _Held(
+        allocation={i: optimum.allocation[i].tolist() for i in part.heard},
+        prices={i: optimum.prices[i].tolist() for i in part.heard},
+        multiplier=optimum.multiplier.tolist(),
+        allocation_error=off / largest if largest else off,
+        price_error=price_off / highest if highest else price_off,
+        welfare=environment.welfare(allocation),
+        optimal_welfare=optimal_welfare,
         tolerance=rules["stopping"]["tolerance"] * max(1.0, scale / largest if largest else 1.0),
-        stopped_unsatisfied=sum(not results[i]["satisfied"] for i in agents),
     )
 
 

@@ -16,6 +16,7 @@ from node.agent import Agent
 from runner.fate import fate_of, slowed
 from runner.simulation.cases import Case, draw
 from runner.simulation.free import FreeWatch
+from runner.simulation.members import MembersWatch
 from runner.simulation.stores import EXACT, Stores
 from runner.simulation.watch import RoundsWatch, Violated, Watch
 from runner.world import World
@@ -76,7 +77,7 @@ def simulate(
     """
     reference = case.instance.reference()
     started = time.process_time()
-    watch: Watch = FreeWatch(case, trace) if case.instance.free else RoundsWatch(case, trace)
+    watch = _watch(case, trace)
     for broken in reference.broken:
         watch.violations.append(f"in lockstep already: {broken}")
     bound, ended, epochs = case.bound(), 0.0, 0
@@ -93,6 +94,11 @@ def simulate(
                 world.strike(case.finale)
                 world.run(bound)
                 watch.at_the_end(world)
+                if isinstance(watch, MembersWatch) and not watch.whole(world):
+                    # They have ended in parts, each rightly. Now that nothing is amiss any more they must
+                    # come together.
+                    world.run(bound, partial(watch.whole, world))
+                    watch.at_the_end(world)
             except Stalled as error:
                 watch.violations.append(f"liveness: {error}; faults ceased at {case.quiet:.3f} s")
             except Violated:
@@ -121,6 +127,12 @@ def simulate(
         faults=dict(Counter(event.kind for event in (*case.events, *case.finale))),
         seconds=time.process_time() - started,
     )
+
+
+def _watch(case: Case, trace: Callable[[str], None] | None) -> Watch:
+    if case.members:
+        return MembersWatch(case, trace)
+    return FreeWatch(case, trace) if case.instance.free else RoundsWatch(case, trace)
 
 
 def _world(case: Case, watch: Watch, stores: Stores, make_agent: Callable[..., Agent]) -> World:

@@ -139,6 +139,9 @@ def _account(part: Part, ended: lockstep.Lockstep, private: int) -> dict[str, An
     return {
         "agent": part.agent,
         "result": asdict(ended.results[part.agent]),
+        "stranded": None,
+        "neighbours": tuple(sorted(peers)),
+        "absent": {},
         "rounds": ended.rounds,
         "sent": private * len(peers) + (ended.rounds - private) * public,
         "sent_bytes": 0,

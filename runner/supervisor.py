@@ -39,12 +39,13 @@ class Supervisor:
         self._lives: Counter[int] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def revive(self, host: int, code: int) -> bool:
-        """Start a host again if a signal ended it; whether it is being started."""
+    def revive(self, host: int, code: int, back: Callable[[], None] = lambda: None) -> bool:
+        """Start a host again if a signal ended it; whether it is being started. ``back`` is called when it
+        has been."""
         if code >= 0 or self._lives[host] >= MOST_RESTARTS:
             return False
         self._lives[host] += 1
-        task = asyncio.create_task(self._revive(host, code), name=f"revive-{host}")
+        task = asyncio.create_task(self._revive(host, code, back), name=f"revive-{host}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(self._ended)
@@ -57,7 +58,7 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _revive(self, host: int, code: int) -> None:
+    async def _revive(self, host: int, code: int, back: Callable[[], None]) -> None:
         agents = self._start_message(host, self._lives[host])["agents"]
         names = ", ".join([entry["part"]["agent"] for entry in agents][:4])
         self._warn(f"agent {names} was killed by signal {-code} and is started again")
@@ -66,3 +67,4 @@ class Supervisor:
         await self._hosts.restart(host)
         # Made now: the run may have come to its end meanwhile, and nobody would tell it again.
         self._hosts.send(host, self._start_message(host, self._lives[host]))
+        back()

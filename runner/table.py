@@ -166,6 +166,7 @@ def _network(result: RunResult | ConsensusResult | NetworkResult) -> list[Row]:
     rest = f"{result.stopped_unsatisfied} agents not" if result.stopped_unsatisfied else "all"
     return [
         Row("agents", f"{result.agents}", f"diameter {result.diameter}"),
+        *_members(result),
         Row(f"{unit}s", f"{result.rounds}", of_these),
         Row(
             "stopped in round",
@@ -187,6 +188,26 @@ def _network(result: RunResult | ConsensusResult | NetworkResult) -> list[Row]:
             pace if virtual or first is None else f"first round complete after {seconds_text(first)}",
         ),
     ]
+
+
+def _members(result: RunResult | ConsensusResult | NetworkResult) -> list[Row]:
+    """Who was not there all the time, and into which parts the network fell; nothing where all was well."""
+    rows = []
+    for name, what in (("left", result.left), ("died", result.died), ("joined late", result.joined)):
+        if what:
+            shown = ", ".join(list(what)[:5]) + (" ..." if len(what) > 5 else "")
+            rows.append(Row(name, f"{len(what)}", shown))
+    parts = result.components
+    if rows or len(parts) > 1 or any(part.epoch for part in parts):
+        sizes = ", ".join(str(part.size) for part in parts[:8]) + (" ..." if len(parts) > 8 else "")
+        epochs = ", ".join(str(part.epoch) for part in parts[:8])
+        rows.append(Row("connected parts", f"{len(parts)}", f"of {sizes} agents, in epoch {epochs}"))
+    for part in parts:
+        if part.stranded is not None:
+            rows.append(Row("no result", ", ".join(part.heard[:5]), part.stranded, False))
+        if part.unheard:
+            rows.append(Row("result unknown", ", ".join(part.unheard[:5]), "gone with their last words said"))
+    return rows
 
 
 def _outcome(result: RunResult) -> list[Row]:
@@ -217,7 +238,7 @@ def _outcome(result: RunResult) -> list[Row]:
             "sum of taxes",
             f"{result.tax_sum:.1e}",
             f"{balance:.1e} of the sum of |tax|",
-            holds(balance <= tolerance),
+            holds(balance <= tolerance) if not any(part.unheard for part in result.components) else None,
         ),
         Row(
             "welfare",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from broker import codec, topics
 from node import lockstep
 from node.agent import SNAPSHOT_EVERY
+from node.liveness import GRACE
 from node.part import Part
 from node.store import MemoryStore
 from runner.fate import fate_of, slowed
@@ -48,6 +49,8 @@ def parts_of(
     private: Mapping[AgentId, Mapping[str, Any]] | None = None,
     synchrony: str = "rounds",
     tick: float = TICK,
+    on_down: str = "wait",
+    grace: float = GRACE,
 ) -> dict[AgentId, Part]:
     """Everybody's part, for a graph.
 
@@ -58,9 +61,13 @@ def parts_of(
         private: agent -> its ``part.utility``.
         synchrony: ``rounds`` or ``free``.
         tick: free mode: seconds between two ticks of an agent.
+        on_down: what to do about a neighbour that is down: ``wait`` or ``continue`` without it.
+        grace: seconds for which it must seem away to be down.
     Raises:
-        ValueError: for a synchrony that there is not.
+        ValueError: for a synchrony, or something to do, that there is not.
     """
+    if on_down not in ("wait", "continue"):
+        raise ValueError(f"on_down {on_down!r}: expected 'wait' or 'continue'")
     if synchrony not in ("rounds", "free"):
         raise ValueError(f"synchrony {synchrony!r}: expected 'rounds' or 'free'")
     links = {(i, j) for i, j in edges}
@@ -76,6 +83,8 @@ def parts_of(
             utility=dict((private or {}).get(i, {})),
             contract=dict(contract or {}),
             tick=tick if synchrony == "free" else None,
+            on_down=on_down,
+            grace=grace,
         )
         for i in agents
     }
@@ -248,6 +257,10 @@ class Network:
         """Kill an agent now; it comes back after ``down`` seconds, never if that is infinite, with its store
         or without."""
         self.world.kill(agent, down, forget=forget)
+
+    def leave(self, agent: AgentId) -> None:
+        """Let an agent leave for good."""
+        self.world.leave(agent)
 
     def client(self, name: str, on_message: OnMessage = lambda topic, payload: None) -> VirtualClient:
         """A client that is none of the agents: to listen, or to disturb. Permissions do not bind it."""

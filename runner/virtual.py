@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from node.agent import Agent
     from node.part import Part
+    from runner.components import Roll
     from runner.world import ProtocolOf
     from topologies.faults import Faults
 
@@ -47,6 +48,7 @@ def run_virtual(
     protocol: ProtocolOf = protocol_of,
     stopped: Callable[[], bool] = lambda: False,
     warn: Callable[[str], None] = lambda text: None,
+    roll: Roll | None = None,
 ) -> tuple[dict[str, dict[str, Any]], float]:
     """Let the agents of a scenario play over a seeded virtual network.
 
@@ -62,8 +64,10 @@ def run_virtual(
         protocol: what every agent plays.
         stopped: asked every virtual second whether to give up.
         warn: called with what the user should know and the run survives.
+        roll: is told who was not there all the time.
     Returns:
-        What every agent reports of itself, counters over all its lives, and the virtual seconds it took.
+        What every agent reports of itself, counters over all its lives, and the virtual seconds it took. An
+        agent that is gone has a report if it had a result.
     Raises:
         RunFailed: naming the agent that cannot go on, or who waits for whom.
         Interrupted: if ``stopped()``.
@@ -73,9 +77,14 @@ def run_virtual(
     events = schedule(faults, tuple(parts), edges, seed) if faults is not None else []
     lives = Lives()
 
+    reports: dict[str, dict[str, Any]] = {}
+
     def killed(agent: Agent) -> None:
         lives.heard(agent.id, counts(agent))
-        lives.restarted(agent.id)
+        if agent.id not in world.lost:
+            lives.restarted(agent.id)
+        elif agent.conversation.finished:
+            reports[agent.id] = describe(agent)
 
     free = any(part.free for part in parts.values())
     world = World(
@@ -115,11 +124,13 @@ def run_virtual(
         # Whatever ended it, what was measured until then is not lost.
         record.take(world.agents, network.now, last=True)
         record.close()
-    reports = {}
     for name, agent in world.agents.items():
         lives.heard(name, counts(agent))
-        reports[name] = {**describe(agent), **lives.total(name)}
-    return reports, network.now
+        reports[name] = describe(agent)
+    if roll is not None:
+        roll.left, roll.died, roll.joined = world.roll.left, world.roll.died, world.roll.joined
+        roll.accounts = {name: lives.total(name) for name in sorted(world.lost)}
+    return {name: {**reports[name], **lives.total(name)} for name in sorted(reports)}, network.now
 
 
 class _Record:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from broker.virtual import Stalled, VirtualNetwork
 from node.agent import GONE, SNAPSHOT_EVERY, Agent
+from runner.components import Roll
 from runner.life import Life
-from topologies.faults import Amnesia, BrokerKill, Crash, Cut, Partition, Pause
+from topologies.faults import Amnesia, BrokerKill, Crash, Cut, Join, Leave, Partition, Pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -57,6 +58,8 @@ class World:
     Attributes:
         network: the virtual network; its ``now`` is the time.
         lives: agent -> its present life; none while it is dead.
+        lost: agents that are dead for good, or have left for good.
+        roll: who these are, and who was started late, with the times.
         stores: agent -> its store.
     """
 
@@ -87,13 +90,19 @@ class World:
         self._numbers = dict.fromkeys(sorted(parts), 0)
         self._broker_back = -math.inf
         self._unfinished = set(parts)
+        self.lost: set[AgentId] = set()
+        self.roll = Roll()
+        self._to_join: set[AgentId] = set()
 
     # -- a run -----------------------------------------------------------------------------------------
 
     def start(self, events: Iterable[AnyEvent] = ()) -> None:
-        """Let all agents go, and fate with them."""
+        """Let all agents go, and fate with them; those that are to join later do then."""
+        events = list(events)
+        self._to_join = {name for event in events if isinstance(event, Join) for name in event.agents}
         for k, name in enumerate(self._numbers):
-            self._begin(name, STAGGER * k / len(self._numbers))
+            if name not in self._to_join:
+                self._begin(name, STAGGER * k / len(self._numbers))
         self.strike(events)
         if not all(part.free for part in self.parts.values()):
             self.network.call_later(BEAT, self._beat)
@@ -115,25 +124,42 @@ class World:
             raise Stalled(f"{error}; {self.waiting()}") from None
 
     def all_gone(self) -> bool:
-        """Whether every agent has left."""
+        """Whether every agent has left, but for those that are lost."""
         # Asked after every event, so it must not look at every agent every time.
         while self._unfinished:
             name = next(iter(self._unfinished))
-            life = self.lives.get(name)
-            if life is None or life.agent.state is not GONE:
+            if not self._has_left(name):
                 return False
             self._unfinished.discard(name)
-        return True
+        # A new epoch may have brought some back that had left before.
+        self._unfinished = {name for name in self._numbers if not self._has_left(name)}
+        return not self._unfinished and self.contradiction() is None
+
+    def contradiction(self) -> str | None:
+        """What does not fit together in whom the agents count present; None if it does."""
+        agents = self.agents
+        for name, agent in agents.items():
+            for j in agent.peers:
+                other = agents.get(j)
+                if other is not None and (name not in other.peers or other.epoch != agent.epoch):
+                    return f"agent {name} counts {j} present in epoch {agent.epoch}, {j} is in {other.epoch}"
+        return None
+
+    def _has_left(self, name: AgentId) -> bool:
+        life = self.lives.get(name)
+        return name in self.lost if life is None else life.agent.state is GONE
 
     def waiting(self) -> str:
         """Who waits for whom, in words; the first one that does."""
         for name in self._numbers:
             life = self.lives.get(name)
             if life is None:
-                return f"agent {name} is dead"
+                if name in self.lost:
+                    continue
+                return f"agent {name} {'has not joined' if name in self._to_join else 'is dead'}"
             if life.agent.state is not GONE and (awaited := life.agent.waiting_for()):
                 return f"agent {name} waits for {', '.join(awaited)}"
-        return "nobody waits"
+        return self.contradiction() or "nobody waits"
 
     @property
     def agents(self) -> dict[AgentId, Agent]:
@@ -145,10 +171,14 @@ class World:
     def kill(self, name: AgentId, down: float, *, forget: bool = False) -> None:
         """Kill an agent, if it lives and has not left; it comes back after ``down`` seconds, if ever."""
         life = self.lives.get(name)
-        if life is None or life.agent.state is GONE:
+        if life is None:
+            if down == math.inf:
+                self._lose(name, self.roll.died)
+            return
+        if life.agent.state is GONE:
             return
         loses = forget or self._new_store is None or self.loses_memory
-        if loses and self._may_forget is not None and not self._may_forget(name):
+        if down < math.inf and loses and self._may_forget is not None and not self._may_forget(name):
             self._tell(f"spared {name}")
             return
         self._tell(f"{'amnesia' if forget else 'crash'} {name} {down}")
@@ -156,13 +186,48 @@ class World:
         del self.lives[name]
         if life.client is not None:
             life.client.abort()
+        if down < math.inf:
+            self.network.call_later(down, partial(self._begin, name, 0.0))
+        else:
+            self._lose(name, self.roll.died)
         if self._killed is not None:
             self._killed(life.agent)
         self._numbers[name] += 1
         if forget:
             self.stores.pop(name, None)
-        if down < math.inf:
-            self.network.call_later(down, partial(self._begin, name, 0.0))
+
+    def leave(self, name: AgentId) -> None:
+        """Let an agent leave for good; its process ends. One that is dead or has no broker leaves when it can
+        say so."""
+        life = self.lives.get(name)
+        if life is None or life.client is None:
+            if name not in self.lost and name not in self._to_join:
+                self.network.call_later(BEAT, partial(self.leave, name))
+            return
+        self._tell(f"leave {name}")
+        life.agent.quit()
+        if life.client is not None:
+            life.client.close()
+        life.alive, life.client = False, None
+        del self.lives[name]
+        self._lose(name, self.roll.left)
+        if self._killed is not None:
+            self._killed(life.agent)
+
+    def _lose(self, name: AgentId, where: dict[str, float]) -> None:
+        """This agent is gone for good, unless it was before, or is still to join."""
+        if name not in self.lost and name not in self._to_join:
+            self.lost.add(name)
+            where[name] = self.network.now
+
+    def join(self, name: AgentId) -> None:
+        """Let an agent start that was to join later."""
+        if name not in self._to_join:
+            return
+        self._tell(f"join {name}")
+        self._to_join.discard(name)
+        self.roll.joined[name] = self.network.now
+        self._begin(name, 0.0)
 
     def pause(self, name: AgentId, lasts: float) -> None:
         """Let an agent stand still; what reaches it meanwhile waits."""
@@ -189,9 +254,18 @@ class World:
 
     def _strike(self, event: AnyEvent) -> None:
         match event:
-            case Crash() | Amnesia():
+            case Crash():
                 for name in event.agents:
-                    self.kill(name, event.down, forget=isinstance(event, Amnesia))
+                    self.kill(name, event.seconds)
+            case Amnesia():
+                for name in event.agents:
+                    self.kill(name, event.down, forget=True)
+            case Leave():
+                for name in event.agents:
+                    self.leave(name)
+            case Join():
+                for name in event.agents:
+                    self.join(name)
             case Pause():
                 for name in event.agents:
                     self.pause(name, event.lasts)
@@ -201,6 +275,8 @@ class World:
                 self._tell(f"{event.kind} {event.lasts}")  # the fate's business
 
     def _begin(self, name: AgentId, hello_after: float) -> None:
+        if name in self.lost:
+            return
         if self._new_store is not None and name not in self.stores:
             self.stores[name] = self._new_store(name)
         life = self.lives[name] = Life(self, name, self._numbers[name], self.stores.get(name))

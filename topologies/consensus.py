@@ -12,6 +12,7 @@ from node.protocols.consensus import FREE
 from topologies.errors import Invalid, Problem, listed, shown
 from topologies.families import QuadraticFamily
 from topologies.model import ConsensusEnvironment, ConsensusMechanism
+from topologies.nearest import did_you_mean
 from topologies.values import Uniform
 
 if TYPE_CHECKING:
@@ -148,7 +149,11 @@ def draw_values(
         return {a: {"family": "value", "value": [v]} for a, v in zip(agents, drawn, strict=True)}
     given = {a: list(v) if isinstance(v, tuple) else [v] for a, v in environment.values.items()}
     problems = [
-        Problem(f"environment.values.{a}", "no such agent in the topology", f"one of {listed(agents)}")
+        Problem(
+            f"environment.values.{a}",
+            "no such agent in the topology",
+            f"one of {listed(agents)}{did_you_mean(a, agents)}",
+        )
         for a in sorted(set(given) - set(agents))
     ]
     if missing := [a for a in agents if a not in given]:

@@ -7,6 +7,7 @@ turns schedule and storm into one list of concrete events, the same for whoever 
 
 from __future__ import annotations
 
+import math
 import random
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from broker.topics import LEVEL
 from topologies.errors import Invalid, Problem, listed, shown
 from topologies.generators import Section
+from topologies.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -65,18 +67,26 @@ Seconds = Annotated[
 ]
 Count = Annotated[int, Field(ge=0, le=10_000, description="a whole number from 0 to 10000")]
 
-_KINDS = "crash, amnesia, pause, cut, partition or broker-kill"
+_KINDS = "crash, amnesia, pause, cut, partition, broker-kill, leave or join"
 _AGENTS = "a list of agent ids, at least one"
 _LINKS = "a list of pairs [i, j] of neighbours, at least one; what i says to j"
 
 
 class Crash(Section):
-    """Agents are killed, and come back with what their stores hold."""
+    """Agents are killed, and come back with what their stores hold; or never."""
 
     kind: Literal["crash"] = Field(description=_KINDS)
     at: At
     agents: Agents = Field(description=_AGENTS)
-    down: Lasting = 1.0
+    down: Annotated[
+        Annotated[float, Field(gt=0)] | Literal["forever"],
+        Field(description='a number of seconds > 0, or "forever"'),
+    ] = 1.0
+
+    @property
+    def seconds(self) -> float:
+        """For how long they are dead."""
+        return math.inf if self.down == "forever" else self.down
 
 
 class Amnesia(Section):
@@ -126,7 +136,23 @@ class BrokerKill(Section):
     forget: bool = Field(default=False, description="true or false")
 
 
-AnyEvent = Crash | Amnesia | Pause | Cut | Partition | BrokerKill
+class Leave(Section):
+    """Agents leave for good, and say so."""
+
+    kind: Literal["leave"] = Field(description=_KINDS)
+    at: At
+    agents: Agents = Field(description=_AGENTS)
+
+
+class Join(Section):
+    """Agents start only now."""
+
+    kind: Literal["join"] = Field(description=_KINDS)
+    at: At
+    agents: Agents = Field(description=_AGENTS)
+
+
+AnyEvent = Crash | Amnesia | Pause | Cut | Partition | BrokerKill | Leave | Join
 EVENTS: dict[str, type[Section]] = {
     "crash": Crash,
     "amnesia": Amnesia,
@@ -134,6 +160,8 @@ EVENTS: dict[str, type[Section]] = {
     "cut": Cut,
     "partition": Partition,
     "broker-kill": BrokerKill,
+    "leave": Leave,
+    "join": Join,
 }
 
 
@@ -234,16 +262,18 @@ def _problems(faults: Faults, known: set[str], linked: set[Edge]) -> Iterator[Pr
     expected = f"one of {listed(sorted(known))}"
     for agent in faults.slow:
         if agent not in known:
-            yield Problem(f"faults.slow.{agent}", "no such agent", expected)
+            yield Problem(f"faults.slow.{agent}", "no such agent", expected + did_you_mean(agent, known))
     for k, override in enumerate(faults.link):
         yield from _bad_links(f"faults.link[{k}].links", override.links, linked)
     for k, event in enumerate(faults.event):
         key = f"faults.event[{k}]"
         match event:
-            case Crash() | Amnesia() | Pause():
+            case Crash() | Amnesia() | Pause() | Leave() | Join():
                 for m, agent in enumerate(event.agents):
                     if agent not in known:
-                        yield Problem(f"{key}.agents[{m}]", f"got {shown(agent)}", expected)
+                        yield Problem(
+                            f"{key}.agents[{m}]", f"got {shown(agent)}", expected + did_you_mean(agent, known)
+                        )
             case Cut():
                 yield from _bad_links(f"{key}.links", event.links, linked)
             case Partition():
@@ -252,7 +282,7 @@ def _problems(faults: Faults, known: set[str], linked: set[Edge]) -> Iterator[Pr
                     for m, agent in enumerate(group):
                         where = f"{key}.groups[{g}][{m}]"
                         if agent not in known:
-                            yield Problem(where, f"got {shown(agent)}", expected)
+                            yield Problem(where, f"got {shown(agent)}", expected + did_you_mean(agent, known))
                         elif agent in seen:
                             yield Problem(
                                 where, f"got {shown(agent)} a second time", "each agent in one group"
@@ -287,7 +317,15 @@ def schedule(faults: Faults, agents: Sequence[str], edges: Iterable[Edge], seed:
 
 def standstill(events: Iterable[AnyEvent]) -> float:
     """For how many seconds these events together may keep everybody from going on."""
-    return sum(getattr(event, "lasts", 0.0) + getattr(event, "down", 0.0) for event in events)
+    lasting = (ends(event) - event.at for event in events)
+    waiting = (event.at for event in events if isinstance(event, Join))
+    return sum(seconds for seconds in lasting if seconds < math.inf) + max(waiting, default=0.0)
+
+
+def ends(event: AnyEvent) -> float:
+    """When an event is over; infinity for agents that are dead for good."""
+    lasts = event.seconds if isinstance(event, Crash) else getattr(event, "down", 0.0)
+    return float(event.at + lasts + getattr(event, "lasts", 0.0))
 
 
 def _drawn(storm: Storm, rng: random.Random, agents: list[str], links: list[Edge]) -> Iterator[AnyEvent]:

@@ -13,6 +13,7 @@ from broker.topics import LEVEL
 from topologies.errors import Invalid, Problem, listed, shown
 from topologies.generators import Generated, agent_ids
 from topologies.model import Explicit, GraphFile
+from topologies.nearest import did_you_mean
 from topologies.values import ID_RULE
 
 if TYPE_CHECKING:
@@ -93,8 +94,9 @@ def _check_edges(nodes: list[str], edges: Edges, directed: bool) -> None:
         same = (a, b) if directed else (min(a, b), max(a, b))
         if strangers:
             names = " and ".join(map(shown, strangers))
+            meant = did_you_mean(strangers[0], known)
             problems.append(
-                Problem(key, f"{got}, but {names} is not in topology.nodes", "a pair of known ids")
+                Problem(key, f"{got}, but {names} is not in topology.nodes", f"a pair of known ids{meant}")
             )
         elif a == b:
             problems.append(Problem(key, f"{got}, a self-loop", "two different agents"))

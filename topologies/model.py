@@ -359,6 +359,14 @@ class Recovery(Section):
     durable: Literal["none", "snapshot", "round"] = Field(
         default="none", description='"none", "snapshot" or "round"'
     )
+    on_down: Literal["wait", "continue"] = Field(default="wait", description='"wait" or "continue"')
+    grace: float = Field(default=10.0, ge=1, le=86_400, description="a number of seconds from 1 to 86400")
+
+    @model_validator(mode="after")
+    def _belongs(self) -> Recovery:
+        if self.on_down == "wait" and "grace" in self.model_fields_set:
+            raise crossed("grace", self.grace, 'no such key, because recovery.on_down = "wait"')
+        return self
 
 
 class Record(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 Keys = tuple[str | int, ...]
+_QUOTED = re.compile(r'"([a-z0-9-]+)"')
 
 GENERATORS: dict[str, type[BaseModel]] = {
     get_args(model.model_fields["generator"].annotation)[0]: model for model in get_args(AnyGenerator)
@@ -104,6 +106,9 @@ def _problem(item: dict[str, Any]) -> Problem:
         expected = context["expected"]
     elif keys == ("broker", "url"):
         got = "got a text that is no broker URL"  # not repeated: it may hold a password
+    if isinstance(value, str) and "did you mean" not in expected:
+        # Descriptions quote the words that a key may be.
+        expected += did_you_mean(value, _QUOTED.findall(expected))
     return Problem(key_path(keys), got, expected)
 
 
@@ -170,6 +175,19 @@ def _in_utilities(family: str, rest: Keys) -> tuple[Keys, type[BaseModel]]:
 def keys_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
     """The keys of a table as they stand in the file, with their fields."""
     return {info.alias or name: info for name, info in model.model_fields.items()}
+
+
+def dotted_keys() -> list[str]:
+    """Every key of the file format as ``--set`` takes it, ascending: of a table whose keys depend on one of
+    them all that there are, of a table with names of the user's (agents, links) the table."""
+    tables: dict[str, list[type[BaseModel]]] = {name: [model] for name, model in SECTIONS.items()}
+    for name, (_, models) in KINDS.items():
+        tables[name] = list(models.values())
+    tables["topology"] = [*GENERATORS.values(), Explicit, GraphFile, FromLinks]
+    found = {name for name in keys_of(Scenario) if name not in tables}
+    for name, every in tables.items():
+        found |= {f"{name}.{key}" for model in every for key in keys_of(model)}
+    return sorted(found)
 
 
 def _field(keys: Keys, model: type[BaseModel] | None) -> FieldInfo | None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from node.part import Part
-from topologies import consensus, custom, faults, summary
+from topologies import consensus, custom, faults, membership, summary
 from topologies.catalog import find
 from topologies.errors import Invalid, Problem, ScenarioError, shown
 from topologies.families import CustomFamily
@@ -152,6 +152,8 @@ class LoadedScenario:
                 contract=rules,
                 record_every=self.spec.record.every if agent in recorded else 0,
                 tick=self.spec.synchrony.period,
+                on_down=self.spec.recovery.on_down,
+                grace=self.spec.recovery.grace,
             )
             for agent in self.agents
         }
@@ -179,6 +181,8 @@ class LoadedScenario:
         edges = [[a, b] for a, b in self.graph.edges if self.directed or a < b]
         if spec.record.agents == Record().agents:
             del plain["record"]["agents"]  # runs recorded before there was such a key keep their hash
+        if spec.recovery.on_down == "wait":
+            del plain["recovery"]["on_down"], plain["recovery"]["grace"]  # likewise
         if not plain["mechanism"].get("unguaranteed"):
             # Runs recorded before there was such a key keep their hash.
             plain["mechanism"].pop("unguaranteed", None)
@@ -244,6 +248,7 @@ def load_scenario(
             graph, directed = build_graph(spec.topology, spec.seed, path.parent)
         if spec.faults is not None:
             faults.check(spec.faults, tuple(graph), graph.edges)
+        membership.check(spec, tuple(graph), directed)
         if isinstance(spec.environment, ConsensusEnvironment):
             consensus.check_graph(spec, graph, directed)
             utilities = consensus.draw_values(spec.environment, tuple(graph), spec.seed)

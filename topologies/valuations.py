@@ -13,6 +13,7 @@ from topologies.curvature import inside, rule
 from topologies.errors import Invalid, Problem, listed, shown
 from topologies.families import CustomFamily, LogCoshFamily, QuadraticFamily, QuadraticFormFamily
 from topologies.model import PublicEnvironment
+from topologies.nearest import did_you_mean
 from topologies.values import Uniform
 
 if TYPE_CHECKING:
@@ -277,7 +278,11 @@ def _check_names(given: Mapping[str, Any], agents: Sequence[str]) -> None:
     unknown = sorted(set(given) - set(agents))
     missing = [agent for agent in agents if agent not in given]
     problems = [
-        Problem(f"utilities.agents.{agent}", "no such agent in the topology", f"one of {listed(agents)}")
+        Problem(
+            f"utilities.agents.{agent}",
+            "no such agent in the topology",
+            f"one of {listed(agents)}{did_you_mean(agent, agents)}",
+        )
         for agent in unknown
     ]
     if missing:

@@ -107,6 +107,48 @@ def e5() -> tuple[float, float]:
     return abs(x[1] - x[0]), abs(x[2] - x[1])
 
 
+def e4() -> tuple[float, float]:
+    """Maxima beyond the first of a function of two variables whose only critical points are maxima; and the
+    largest gain at the unicast equilibrium with an eta that the direct bound allows.
+
+    The function is -(x^2 - 1)^2 - (x^2 y - x - 1)^2, with critical points (1, 2) and (-1, 0).
+    """
+
+    def f(at: np.ndarray) -> float:
+        x, y = at
+        return float(-((x**2 - 1) ** 2) - (x**2 * y - x - 1) ** 2)
+
+    h, axes, maxima = 1e-4, np.eye(2), 0
+    for at in (np.array([1.0, 2.0]), np.array([-1.0, 0.0])):
+        slope = [(f(at + h * e) - f(at - h * e)) / (2 * h) for e in axes]
+        curved = [
+            [
+                (f(at + h * (e + d)) - f(at + h * (e - d)) - f(at - h * (e - d)) + f(at - h * (e + d)))
+                for d in axes
+            ]
+            for e in axes
+        ]
+        bent = np.linalg.eigvalsh(np.array(curved) / (4 * h * h)).max()
+        maxima += max(map(abs, slope)) < 1e-6 and bent < -1e-3
+    contracts = line(0.02)
+    optimum = solve(program(contracts), {i: c.valuation for i, c in contracts.items()})
+    contracts = line(checks.eta_bound(contracts, optimum))
+    tables = gather(checks.equilibrium(contracts, optimum))
+    return float(maxima - 1), max(checks.deviations(contracts, tables).values())
+
+
+def e6() -> tuple[float, float]:
+    """Tax of an agent that demands nothing where nobody does, with rho = 0: r = c/0 as printed, and r = 0."""
+    link, names = Link("l", 2.0, {"a": 1.0, "b": 1.0}), ("a", "b")
+    contracts = {i: Unicast(i, Log(1.0), [link]) for i in names}
+    tables = {"l": dict.fromkeys(names, (0.0, 1.0, 0.0))}
+    least = limit(link, dict.fromkeys(names, 0.0))
+    c = contracts["a"]
+    return c.zeta * (0.0 - least) ** 2 if least < 1e150 else float("inf"), c.share(
+        tables, c.factor(least)
+    ).tax
+
+
 def e9() -> tuple[float, float]:
     """|dx_i/dy_i by differences - formula|: (3.40c) without and with its denominator."""
     y, a, c, theta, i, h = np.array([2.0, 3.0, 1.5]), np.array([1.0, 0.5, 2.0]), 3.0, 0.1, 1, 1e-6
@@ -139,13 +181,55 @@ def e12() -> tuple[float, float]:
     return found[0], found[1]
 
 
+def e11() -> tuple[float, float]:
+    """|sum of taxes| / sum of sizes on the first of five rows: redistribution with A_kl and with A_lk."""
+    from node.mechanisms.network.balance import everywhere
+
+    rng = np.random.default_rng(0)
+    matrix, y, p, eta = rng.uniform(0.5, 1.5, (5, 5)), rng.uniform(0.1, 0.5, 5), rng.uniform(1.0, 3.0, 5), 0.1
+    capacity, found = 4.0, []
+    slack = capacity - float(matrix[0] @ y)
+    assert slack > 0.0
+    for coefficients in (matrix[:, 0], matrix[0]):
+        taxes = []
+        for i in range(5):
+            others = [j for j in range(5) if j != i]
+            mean = p[others].mean()
+            tax = matrix[0, i] * y[i] * mean + (p[i] - mean) ** 2 + eta * mean * p[i] * slack**2
+            loads = [float(coefficients[j] * y[j]) for j in others]
+            taxes.append(tax - everywhere(loads, [float(p[j]) for j in others], capacity, eta))
+        found.append(abs(sum(taxes)) / sum(map(abs, taxes)))
+    return found[0], found[1]
+
+
+def e13() -> tuple[float, float]:
+    """Distance from the optimum of a profile that nobody gains by leaving: a capped public good; refused."""
+    from node.mechanisms.network.rows import Group, Row
+
+    # Two agents, v = x - x^2, so x* = 0.5 below the cap of 1; demands of 10 each, all prices 0, no taxes.
+    gains = []
+    for mine in np.geomspace(0.01, 100.0, 200).tolist():
+        x = min(1.0, 0.5 * (10.0 + mine))
+        gains.append((x - x * x) - 0.0)  # at x = 1 everybody has 0
+    off = 0.5 if max(gains) <= 0.0 else 0.0
+    try:
+        Row("cap", 1.0, {"a": 0.5, "b": 0.5}, {"a": 0.01, "b": 0.01}, (Group("g", ("a", "b")),))
+    except ValueError:
+        return off, 0.0  # such a row is refused, so there is nothing to be off from
+    return off, off
+
+
 ROWS = {
     "E1": ("multicast: gain of inflating the successor's price", e1),
     "E2": ("unicast: gain at the equilibrium, eta 3 and 0.02", e2),
     "E3": ("strong balance: error of the second derivative in rho", e3),
+    "E4": ("maxima beyond one though all extrema are; gain under the bound", e4),
     "E5": ("allocation's jump where a second demand vanishes, and near by", e5),
+    "E6": ("nobody demands: tax of an agent, r = c/0 and r = 0", e6),
     "E9": ("linear: error of dx/dy, (3.40c)", e9),
+    "E11": ("balance off the equilibrium: |sum| / sizes, A_kl and A_lk", e11),
     "E12": ("balance off the equilibrium: |sum| / sum of sizes", e12),
+    "E13": ("capped public good: an equilibrium's distance from the optimum", e13),
 }
 
 

@@ -30,7 +30,8 @@ def counters(diameter: int, resume: Snapshot | None = None) -> Generator[Say, He
     the first round from which on every agent stays satisfied, the same at all agents.
 
     Args:
-        diameter: D or any larger number, the same at every agent.
+        diameter: D or any larger number, the same at every agent. Where neighbours may be lost on the way: of
+            whatever is left, for which N - 1 is enough.
         resume: a snapshot, or None.
     """
     count, stop, round_ = resume if resume is not None else (0, NEVER, 0)
@@ -41,6 +42,7 @@ def counters(diameter: int, resume: Snapshot | None = None) -> Generator[Say, He
             accepts=_accepts,
             report=stop if round_ > stop else None,
             snapshot=(count, stop, round_),
+            survives=True,
         )
         stop = min([stop, *(other for _, other in heard.said.values())])
         count = 1 + min([count, *(other for other, _ in heard.said.values())]) if heard.report else 0

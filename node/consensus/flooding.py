@@ -86,6 +86,7 @@ def set_flooding(
                 echo,
                 past,
             ),
+            survives=True,
         )
         past += 1
         said: set[Mark] = set()

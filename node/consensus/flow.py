@@ -79,6 +79,7 @@ def flow_updating(
             report=report if tolerance is None else quiet and stands,
             record=measured(average if stands else None, residual, facts if tick == 0 else None),
             snapshot=snapshot,
+            survives=True,
         )
         tick += 1
         for j, body in heard.said.items():

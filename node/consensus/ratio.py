@@ -89,6 +89,7 @@ def ratio(
             report=report,
             record=measured(estimate, residual, facts if rounds == 0 else None),
             snapshot=snapshot,
+            survives=True,
         )
         rounds += 1
         y, z, shares = a, b, list[float]()

@@ -166,7 +166,7 @@ def convergecast(
         round_ += 1
         if down is None and heard.said != said:  # what was heard before changes nothing
             said = heard.said
-            best = min([(r, h + 1, j) for j, (r, h, *_) in said.items()])
+            best = min([(r, h + 1, j) for j, (r, h, *_) in said.items()], default=(root, hops, parent))
             if best < (root, hops, parent):
                 root, hops, parent = best
                 ready, children = None, ()

@@ -29,7 +29,8 @@ def windows(diameter: int, tolerance: float, resume: Snapshot | None = None) -> 
     than the tolerance; it comes within 2D rounds after the first round from which on that always holds.
 
     Args:
-        diameter: D or any larger number, the same at every agent.
+        diameter: D or any larger number, the same at every agent. Where neighbours may be lost on the way: of
+            whatever is left, for which N - 1 is enough.
         tolerance: >= 0, the same at every agent; below the rounding of the estimates it never holds.
         resume: a snapshot, or None.
     Raises:
@@ -47,6 +48,7 @@ def windows(diameter: int, tolerance: float, resume: Snapshot | None = None) -> 
             accepts=_accepts,
             report=True if stop else None,
             snapshot=(left, pair, stop),
+            survives=True,
         )
         for other in heard.said.values():
             pair = (max(pair[0], other[0]), min(pair[1], other[1])) if pair and other else None

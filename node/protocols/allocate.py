@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from node import learning, utilities
 from node.consensus.counters import counters
 from node.consensus.survey import survey
+from node.errors import TooFew
 from node.mechanisms.contraction import MAXIMUM_NORM
 from node.mechanisms.private_goods import PrivateGoods
 from node.mechanisms.public_goods import PublicGoods
@@ -144,6 +145,8 @@ def prepare(part: Part, utility: Utility) -> Generator[Say, Heard, Table]:
     if rules["stopping"]["rule"] != "counters":
         raise ValueError(f"unknown stopping rule {rules['stopping']['rule']!r}; expected 'counters'")
     routes = yield from survey(part.agent)
+    if (n := len(routes.agents)) < 3:
+        raise TooFew(f"{n} left in its part of the network; the contract needs at least 3 agents")
     certificate = yield from agree(routes, rules, utility)
     return Table(routes, certificate)
 

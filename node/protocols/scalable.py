@@ -15,6 +15,7 @@ from node import learning
 from node.combinators import throughout
 from node.consensus.counters import tree_counters
 from node.consensus.tree import Gathered, convergecast
+from node.errors import TooFew
 from node.mechanisms.contraction import NoGuarantee
 from node.mechanisms.summary import Anchored, AnchoredPublic, Echoed, Place, contribution, terms
 from node.mechanisms.summary.variants import CAP, most_capped
@@ -205,6 +206,11 @@ def prepare(part: Part, utility: Utility) -> Generator[Say, Heard, Ground]:
         raise ValueError(f"agent {part.agent}: {error}") from None
     most = most_capped(rules.get("cap", CAP))
     tree = yield from convergecast(part.agent, own.sums, own.maxima, own.middles, most)
+    least = 2 if rules["variant"] == "anchored" else 3
+    if tree.agents < least:
+        raise TooFew(
+            f"{tree.agents} left in its part of the network; the contract needs at least {least} agents"
+        )
     place = yield from roles(part.agent, tree)
     return Ground(tree, place)
 

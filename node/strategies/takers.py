@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from node.mechanisms.network.contract import Contract, Quote, Tables
+    from node.mechanisms.network.prices import Dynamics
     from node.mechanisms.network.takers import Claim
     from node.strategies.strategy import Strategy
 
@@ -75,15 +76,24 @@ class Bent(Taker):
             bent[name] = (asked, *said.tolist(), *entry[last:])
         return bent
 
-    def update(self, tables: Tables) -> float:
+    def follow(self, dynamics: Dynamics) -> None:
+        """The rule that all go on by is no matter of strategy."""
+        super().follow(dynamics)
+        self.inner.follow(dynamics)
+
+    def read(self, tables: Tables) -> Any:
+        """What the honest behaviour needs."""
+        return self.inner.read(tables)
+
+    def update(self, tables: Any) -> float:
         """Honestly: the prices are the same at all agents of a link."""
         return self.inner.update(tables)
 
-    def idle_value(self, tables: Tables, factor: float) -> float:
+    def idle_value(self, tables: Any, factor: float) -> float:
         """As the rule says."""
         return self.inner.idle_value(tables, factor)
 
-    def claim(self, tables: Tables, least: float) -> tuple[Claim, float]:
+    def claim(self, tables: Any, least: float) -> tuple[Claim, float]:
         """By the utility that it claims: a proof is worth what those are who prove."""
         return self.inner.claim(tables, least)
 

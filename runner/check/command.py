@@ -35,7 +35,7 @@ EXAMPLES = """examples:
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Any) -> None:
     """Add ``vicinal check`` to the commands."""
     parser = commands.add_parser(
         "check",

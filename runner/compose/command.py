@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runner.page.command import PORT as PAGE_PORT
+
 if TYPE_CHECKING:
     import argparse
 
@@ -19,6 +21,7 @@ EXAMPLES = """examples:
   vicinal compose star-9 --out star                    # one container per agent
   vicinal compose binary-tree-31 --out tree --hosts 2  # two that carry them between them
   vicinal compose star-9 --out star --guest password   # `vicinal run --broker` may use the broker, too
+  vicinal compose star-9 --out star --page             # and a page at http://127.0.0.1:8230/
   cd star && docker compose up --exit-code-from recorder
 
 The images are built once, in a checkout: make images. With --build CHECKOUT compose does it itself.
@@ -46,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="publish port 8884 of the broker here, for a user who may use all topics but this run's",
     )
     parser.add_argument(
+        "--page", action="store_true", help="and a page that shows the run, published on this machine only"
+    )
+    parser.add_argument(
         "--days",
         type=int,
         default=365,
@@ -71,12 +77,16 @@ def compose(loaded: LoadedScenario, arguments: argparse.Namespace) -> int:
             arguments.images,
             arguments.guest,
             arguments.days,
+            arguments.page,
         ),
         _warn,
     )
     carried = f"{len(loaded.agents)} agents in {len(project.plan.seats)} containers"
+    others = ", a broker, a recorder and a page" if arguments.page else ", a broker and a recorder"
     sys.stdout.write(
-        f"{project.out}: {carried}, a broker and a recorder; run {project.run}\n"
+        f"{project.out}: {carried}{others}; run {project.run}\n"
         f"    cd {project.out} && docker compose up --exit-code-from recorder\n"
     )
+    if arguments.page:
+        sys.stdout.write(f"    http://127.0.0.1:{PAGE_PORT}/ shows the run while it goes on\n")
     return 0

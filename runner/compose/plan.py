@@ -51,6 +51,7 @@ class Plan:
         restart: whether killed processes are started again; durable: whether they then remember.
         modules: files of the user's beside the scenario that agents and recorder import.
         guest: how programs outside are let in to the broker; None: they are not.
+        page: whether a page shows the run.
     """
 
     name: str
@@ -59,9 +60,10 @@ class Plan:
     durable: bool
     modules: tuple[str, ...]
     guest: Guest | None
+    page: bool = False
 
 
-def plan_of(loaded: LoadedScenario, hosts: int | None, guest: Guest | None) -> Plan:
+def plan_of(loaded: LoadedScenario, hosts: int | None, guest: Guest | None, *, page: bool = False) -> Plan:
     """What a scenario comes to, carried by one process per agent or by so many hosts."""
     if hosts is None:
         seats = tuple(Seat(f"agent-{agent}", (agent,)) for agent in loaded.agents)
@@ -77,6 +79,7 @@ def plan_of(loaded: LoadedScenario, hosts: int | None, guest: Guest | None) -> P
         durable=recovery.durable != "none",
         modules=tuple(path.name for path in loaded.own_modules),
         guest=guest,
+        page=page,
     )
 
 
@@ -88,7 +91,11 @@ def secrets_of(loaded: LoadedScenario, plan: Plan, run: str) -> dict[str, str]:
     """
     parts = loaded.parts(run)
     grants = _grants(run, plan, parts, shared=loaded.spec.broker.connections == "host")
-    recorder, judge = access.recorder_grant(run), access.judge_grant(run)
+    recorder, judge, observer = (
+        access.recorder_grant(run),
+        access.judge_grant(run),
+        access.observer_grant(run),
+    )
     place = Address(BROKER, PORT, tls=True, ca=f"{SECRETS}/ca.pem").place()
     client = loaded.spec.broker.client
     files = {path.name: path.read_text("utf-8") for path in loaded.own_modules}
@@ -101,10 +108,12 @@ def secrets_of(loaded: LoadedScenario, plan: Plan, run: str) -> dict[str, str]:
             "broker": place,
             "recorder": _credentials(recorder),
             "judge": _credentials(judge),
+            # The recorder tells the page, in the run's directory.
+            **({"observer": _credentials(observer)} if plan.page else {}),
         }
     )
     files["scenario.json"] = _json(loaded.resolved())
-    users = [*grants.values(), recorder, judge]
+    users = [*grants.values(), recorder, judge, *([observer] if plan.page else [])]
     files["broker-acl"] = access.mosquitto_acl(users)
     files["broker-passwords"] = access.mosquitto_passwords(users)
     if plan.guest is not None:

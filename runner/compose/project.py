@@ -46,6 +46,7 @@ class Wishes:
         images: what the images' names begin with: ``<images>-agent:<version>``, ``<images>-recorder:...``.
         guest: how programs on this machine are let in to the broker; None: not at all.
         days: how long the certificates are valid.
+        page: whether a page shows the run.
     """
 
     out: Path
@@ -54,6 +55,7 @@ class Wishes:
     images: str = IMAGES
     guest: Guest | None = None
     days: int = 365
+    page: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def write(loaded: LoadedScenario, wishes: Wishes, warn: Warn = lambda text: None
             "images that have it, with --images"
         )
     _look(out)
-    plan = plan_of(loaded, wishes.hosts, wishes.guest)
+    plan = plan_of(loaded, wishes.hosts, wishes.guest, page=wishes.page)
     run = directory.new_run_id(str(loaded.spec.name))
     files = {name: text.encode() for name, text in secrets_of(loaded, plan, run).items()}
     files |= _certificates(plan, run, wishes.days)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.compose.plan import BROKER, GUEST_PORT, PORT, SECRETS, STORE, Plan
 from runner.compose.text import Table
+from runner.page.command import PORT as PAGE_PORT
 from runner.supervisor import MOST_RESTARTS
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 # Pinned by tag and by the digest of its index of platforms; renewed by hand.
 MOSQUITTO = "eclipse-mosquitto:2.0.22@sha256:212f89e1eaeb2c322d6441b64396e3346026674db8fa9c27beac293405c32b3c"
-RECORDER = "recorder"
+RECORDER, PAGE = "recorder", "page"
 # The owner of the secrets. Compose mounts them as they are, so nobody else could read them.
 USER = "${VICINAL_USER:?run vicinal compose first, which makes .env and secrets}"
 _ALIVE, _READY = "/tmp/alive", "/tmp/ready"  # in the container's own memory file system
@@ -36,6 +37,7 @@ def document(plan: Plan, images: tuple[str, str], checkout: str | None) -> dict[
     services: dict[str, Any] = {
         BROKER: Table(_broker(plan), process),
         RECORDER: Table({**_recorder(plan, images[1]), **_build(checkout, "recorder")}, process),
+        **({PAGE: Table(_page(images[1]), process)} if plan.page else {}),
     }
     for k, seat in enumerate(plan.seats):
         # One service builds the image that all use.
@@ -46,7 +48,7 @@ def document(plan: Plan, images: tuple[str, str], checkout: str | None) -> dict[
         "x-process": process,
         "x-agent": agent,
         "services": services,
-        "networks": {"agents": {"internal": True}, **({"outside": {}} if plan.guest else {})},
+        "networks": {"agents": {"internal": True}, **({"outside": {}} if plan.guest or plan.page else {})},
         "configs": {"mosquitto": {"file": "./mosquitto.conf"}},
         "secrets": {name: {"file": f"./secrets/{name}"} for name in _secrets(plan)},
         **({"volumes": {_store(seat): {} for seat in plan.seats}} if plan.restart else {}),
@@ -102,6 +104,32 @@ def _recorder(plan: Plan, image: str) -> dict[str, Any]:
         "healthcheck": _health(["CMD", "test", "-f", _READY], "2s"),
         "depends_on": _after(BROKER),
         **_limits("1.0", 1024, 128),
+    }
+
+
+def _page(image: str) -> dict[str, Any]:
+    """Reads the run's directory and hears the broker as an observer; seen from this machine only."""
+    asked = f"import urllib.request; urllib.request.urlopen('http://127.0.0.1:{PAGE_PORT}/run', timeout=4)"
+    return {
+        **_image(image),
+        "command": ["vicinal", "page", "/runs", "--bind", "0.0.0.0", "--port", str(PAGE_PORT)],
+        # Where the broker's certificate comes from; whose password it is says the run's directory.
+        "secrets": ["ca.pem"],
+        "volumes": [
+            {
+                "type": "bind",
+                "source": "./runs",
+                "target": "/runs",
+                "read_only": True,
+                "bind": {"create_host_path": False},
+            }
+        ],
+        "networks": ["agents", "outside"],
+        "ports": [f"127.0.0.1:{PAGE_PORT}:{PAGE_PORT}"],
+        "healthcheck": _health(["CMD", "python", "-c", asked], "5s"),
+        # It has made the directory of the run by then.
+        "depends_on": _after(RECORDER),
+        **_limits("0.5", 512, 64),
     }
 
 

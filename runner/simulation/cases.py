@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from runner.fate import fate_of
+from runner.simulation import networks
 from runner.simulation.instances import (
     FREE,
     FREE_TOPOLOGIES,
@@ -19,10 +21,10 @@ from runner.simulation.instances import (
     workloads,
 )
 from runner.simulation.stores import EXACT, KINDS
-from topologies.faults import Amnesia, Faults, schedule
+from topologies.faults import Amnesia, BrokerKill, Crash, Faults, Join, Leave, ends, schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from topologies import LoadedScenario
     from topologies.faults import AnyEvent
@@ -38,6 +40,14 @@ WAVES = 4  # hello; the words that are missing; an epoch opened because of them;
 CALM = 3.0  # how many times as long as a calm one a free run may take, all of it played again
 # Out of so many seeds one is for agents that run freely.
 FREE_ONE_IN = 6
+# Out of so many seeds one is for agents that leave, die for good, or join late.
+MEMBERS_ONE_IN = 4
+MEMBERS_WEIGHTS = {"tree-31": 2, "er-31": 2, "small": 8}
+# How long after the faults it may take until wrong suspicions have healed: so many times a grace and the
+# longest patience with silence (``node.liveness``); and so many computations on the way.
+SUSPICIONS = 10
+PATIENCE = 16.0
+EPOCHS = 8
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,7 @@ class Case:
         prompt: whether agents look at the clock at their very deadlines, or every 50 ms only.
         spares: whether agents are spared the loss of memory when somebody may already have left: a new
             epoch needs everybody, and whoever has left does not come back (docs/simulation.md).
+        members: whether agents leave, die for good, or join late.
     """
 
     seed: int
@@ -68,6 +79,7 @@ class Case:
     exits: bool
     prompt: bool
     spares: bool = True
+    members: bool = False
 
     @property
     def quiet(self) -> float:
@@ -86,10 +98,15 @@ class Case:
         playing = 2 * reference.rounds * slowest
         if free:
             playing = CALM * reference.seconds * max(self.faults.slow.values(), default=1.0)
+        if self.members:
+            grace = next(iter(self.instance.parts.values())).grace
+            quiet += SUSPICIONS * (grace + PATIENCE)
+            playing = EPOCHS * (playing + WAVES * (RESEND + 2 * slowest))
         return quiet + WAVES * (RESEND + 2 * slowest) + LINGER + playing
 
     def describe(self) -> dict[str, Any]:
         """All that was drawn, JSON-able."""
+        part = next(iter(self.instance.parts.values()))
         return {
             "seed": self.seed,
             "instance": self.instance.name,
@@ -98,6 +115,7 @@ class Case:
             "snapshot_every": self.snapshot_every,
             "exits": self.exits,
             "prompt": self.prompt,
+            **({"on_down": part.on_down, "grace": part.grace} if self.members else {}),
             "faults": self.faults.model_dump(
                 mode="json", exclude={"event", "storm"}, exclude_defaults=True, exclude_none=True
             ),
@@ -122,6 +140,8 @@ def draw(seed: int, scenarios: Sequence[LoadedScenario] = ()) -> Case:
     """
     rng = random.Random(f"case {seed}")
     given = None
+    if not scenarios and random.Random(f"members {seed}").randrange(MEMBERS_ONE_IN) == 0:
+        return _draw_members(seed)
     if scenarios:
         loaded = scenarios[seed % len(scenarios)]
         chosen, given = of_scenario(loaded), loaded.spec.faults
@@ -156,6 +176,77 @@ def draw(seed: int, scenarios: Sequence[LoadedScenario] = ()) -> Case:
     )
 
 
+def _draw_members(seed: int) -> Case:
+    """A case in which not everybody is there from the first instant to the last."""
+    rng = random.Random(f"who is there {seed}")
+    topology = _weighted(rng, MEMBERS_WEIGHTS)
+    free = rng.random() < 0.2
+    known = [name for name in workloads(topology, free=free) if name not in networks.DRAWS]
+    chosen = instance(topology, rng.choice(known), rng.randrange(POOL), free)
+    while next(iter(chosen.parts.values())).contract.get("primitive") == "trimmed":
+        chosen = instance(topology, "consensus", rng.randrange(POOL), free)  # a graph of few is not robust
+    goes_on, grace = rng.random() < 0.8, rng.choice((2.5, 4.0, 8.0))
+    agents = sorted(chosen.parts)
+    parts = {
+        i: replace(chosen.parts[i], on_down="continue" if goes_on else "wait", grace=grace) for i in agents
+    }
+    playing = Instance(f"{chosen.name}/members", parts, chosen.protocol, chosen.promises, chosen.reference())
+    edges = [(i, j) for i in agents for j in parts[i].hears]
+    faults = _faults(rng, chosen, seed)
+    storm = faults.storm
+    assert storm is not None
+    end = max(faults.until or 0.0, rng.choice((1.0, 10.0, 3.0 * grace)))
+    lasts = rng.choice(((0.01, 0.5), (0.1, 3.0), (1.0, 3.0 * grace)))
+    faults = faults.model_copy(
+        update={
+            "until": end,
+            "storm": storm.model_copy(update={"between": (0.0, end), "lasts": lasts}),
+            "event": tuple(_comings_and_goings(rng, agents, end, goes_on=goes_on)),
+        }
+    )
+    store = rng.choice(("memory", "memory", "none", "torn"))
+    events, finale = (
+        [
+            event
+            for event in schedule(some, agents, edges, seed)
+            # Whoever waits hears from the broker alone that a neighbour has left for good.
+            if goes_on or not isinstance(event, BrokerKill)
+        ]
+        for some in (faults, _finale(rng, seed) if rng.random() < 0.3 else Faults())
+    )
+    return Case(
+        seed,
+        playing,
+        faults.model_copy(update={"event": (), "storm": None}),
+        events,
+        finale,
+        store,
+        rng.choice((1, 3, 16, 64)),
+        exits=False,  # whoever has left must be there to start again
+        prompt=len(agents) <= 31 and rng.random() < 0.25,
+        spares=False,
+        members=True,
+    )
+
+
+def _comings_and_goings(
+    rng: random.Random, agents: Sequence[str], end: float, *, goes_on: bool
+) -> Iterator[AnyEvent]:
+    """Up to half of the agents leave, die for good or join late; some join and leave again."""
+    for name in rng.sample(agents, rng.randint(1, max(1, min(6, len(agents) // 2)))):
+        at = round(rng.uniform(0.0, end), 3)
+        kind = rng.choice(("leave", "join", "crash") if goes_on else ("leave", "join"))
+        if kind == "join":
+            yield Join(kind="join", at=at, agents=(name,))
+            if rng.random() < 0.7:
+                continue
+            at, kind = round(at + rng.uniform(0.01, end), 3), "leave"
+        if kind == "leave":
+            yield Leave(kind="leave", at=at, agents=(name,))
+        else:
+            yield Crash(kind="crash", at=at, agents=(name,), down="forever")
+
+
 def of_scenario(loaded: LoadedScenario) -> Instance:
     """A scenario as an instance; equal scenarios share one, and so one run in lockstep."""
     if loaded.hash not in _SCENARIOS:
@@ -166,8 +257,8 @@ def of_scenario(loaded: LoadedScenario) -> Instance:
 
 
 def _end(events: Sequence[AnyEvent]) -> float:
-    """When the last of them is over."""
-    return max((e.at + getattr(e, "lasts", getattr(e, "down", 0.0)) for e in events), default=0.0)
+    """When the last of them is over; whoever is dead for good is a fact then, and no fault any more."""
+    return max((e.at if ends(e) == math.inf else ends(e) for e in events), default=0.0)
 
 
 def _finale(rng: random.Random, seed: int) -> Faults:

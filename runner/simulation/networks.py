@@ -64,7 +64,15 @@ def draw(mechanism: str, graph: nx.DiGraph, rng: random.Random) -> tuple[dict[st
         "eta": 0.02,
         "xi": 0.02,
         "zeta": 1.0,
-        "dynamics": {"rule": spec.prices, "kappa": 1.0, "gamma": None, "start": 1.0},
+        # Sums need a way back on every edge.
+        "exchange": "convergecast" if mechanism == "unicast" and both and len(links) % 2 else "flood",
+        "dynamics": {
+            "rule": spec.prices,
+            "kappa": 1.0,
+            "gamma": None,
+            "start": 1.0,
+            "moves": 1 + len(links) % 3,
+        },
         "stopping": {
             "rule": "proof",
             "tolerance": 1e-2,

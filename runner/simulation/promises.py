@@ -100,7 +100,7 @@ def free_summary(
 
 def tree_depth(parts: Mapping[AgentId, Part]) -> int:
     """Of the breadth-first tree of the smallest id."""
-    graph: nx.DiGraph = nx.DiGraph([(i, j) for i, part in parts.items() for j in part.hears])
+    graph = _graph(parts)
     return int(max(nx.single_source_shortest_path_length(graph, min(parts)).values()))
 
 
@@ -197,12 +197,18 @@ def averages(parts: Mapping[AgentId, Part], results: Mapping[AgentId, Any]) -> I
         off = max(abs(estimate - mean) for estimate in estimates)
         if off > slack * limit + ROUNDING:
             yield f"{primitive}: satisfied, but {off:.3g} off the mean; promised {limit:g}"
-        apart = max(abs(a - b) for a, b in itertools.pairwise(sorted(estimates)))
+        apart = max((abs(a - b) for a, b in itertools.pairwise(sorted(estimates))), default=0.0)
         if apart > slack * limit + ROUNDING:
             yield f"{primitive}: satisfied, but two estimates are {apart:.3g} apart; promised {limit:g}"
 
 
 def diameter(parts: Mapping[AgentId, Part]) -> int:
     """The largest distance between two agents."""
-    graph: nx.DiGraph = nx.DiGraph([(i, j) for i, part in parts.items() for j in part.hears])
+    graph = _graph(parts)
     return int(nx.diameter(graph))
+
+
+def _graph(parts: Mapping[AgentId, Part]) -> nx.DiGraph:
+    graph: nx.DiGraph = nx.DiGraph([(i, j) for i, part in parts.items() for j in part.hears])
+    graph.add_nodes_from(parts)  # somebody may be all alone
+    return graph

@@ -46,12 +46,12 @@ def mosquitto() -> None:
 def judged(mosquitto: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """The tree of seven after its run: the recorder has judged it and exited; broker and agents stay.
 
-    Killed agents would be started again, without their memory, and guests are let in with a password; nothing
-    else differs from the demo.
+    Killed agents would be started again, without their memory, guests are let in with a password, and a page
+    shows the run; nothing else differs from the demo.
     """
     loaded = load_scenario(TREE, ["recovery.restart=true", "record.plot=false"])
     folder = tmp_path_factory.mktemp("compose")
-    with Deployment(write(loaded, Wishes(folder / "tree", guest="password"))) as deployment:
+    with Deployment(write(loaded, Wishes(folder / "tree", guest="password", page=True))) as deployment:
         deployment.all_up()
         assert deployment.processes["recorder"].wait(30) == 0, deployment.err("recorder")
         yield deployment

@@ -39,7 +39,7 @@ class Deployment:
     def __init__(self, project: Project) -> None:
         self.project = project
         self.document: dict[str, Any] = yaml.safe_load((project.out / "compose.yaml").read_text())
-        self.ports = {8883: _free_port(), 8884: _free_port()}
+        self.ports = {port: _free_port() for port in (8883, 8884, 8230)}
         self.processes: dict[str, subprocess.Popen[str]] = {}
         # Not pytest's own folder: the broker runs as somebody who may not look into that.
         self.root = Path(tempfile.mkdtemp(prefix="vicinal-deployment-"))
@@ -85,6 +85,7 @@ class Deployment:
         kind, *test = self.document["services"][service]["healthcheck"]["test"]
         command = [self.rewritten(service, word).replace("$$", "$") for word in test]
         command = ["sh", "-c", *command] if kind == "CMD-SHELL" else command
+        command = [sys.executable, *command[1:]] if command[0] == "python" else command
         deadline = time.monotonic() + WAIT
         while subprocess.run(command, capture_output=True).returncode:
             assert self.processes[service].poll() is None, f"{service} has ended: {self.err(service)}"
@@ -152,6 +153,7 @@ class Deployment:
             ('"host": "broker"', '"host": "localhost"'),
             ("8883", str(self.ports[8883])),
             ("8884", str(self.ports[8884])),
+            ("8230", str(self.ports[8230])),
         ):
             text = text.replace(there, here)
         return str(self.project.out / "runs") if text == "/runs" else text

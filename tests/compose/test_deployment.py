@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,6 +72,18 @@ def test_the_record_is_that_of_a_run_in_virtual_time(judged, recorded, virtual):
     for column in ("agent", "round", "name", "value"):
         assert (getattr(found, column) == getattr(expected, column)).all(), column
     assert "incomplete" not in judged.err("recorder")
+
+
+def test_the_page_shows_the_run_and_its_end(judged, recorded):
+    url = f"http://127.0.0.1:{judged.ports[8230]}/run"
+    deadline = time.monotonic() + 20.0
+    while (shown := json.load(urllib.request.urlopen(url)))["sketch"]["outcome"] is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    result = json.loads((recorded / "result.json").read_text())
+    assert shown["run"] == judged.project.run
+    assert shown["sketch"]["outcome"]["rounds"] == result["rounds"]
+    assert not (recorded / "live.json").exists()
 
 
 def test_containers_are_healthy_by_their_own_checks(judged):

@@ -32,6 +32,7 @@ KINDS = {
     "guest with a password": ((), {"guest": "password"}),
     "guest with a certificate": ((), {"guest": "certificate"}),
     "started again": (RESTARTING, {}),
+    "with a page": ((), {"page": True}),
     "built from a checkout": ((), {"checkout": "../$HOME/vicinal"}),
     "images of a registry": ((), {"images": "registry.example/team/vicinal"}),
 }
@@ -44,6 +45,10 @@ def document_of(project):
 
 def secret(project, name):
     return json.loads((project.out / "secrets" / name).read_text())
+
+
+def secret_text(project, name):
+    return (project.out / "secrets" / name).read_text()
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +92,8 @@ def test_docker_compose_resolves_the_file_to_what_was_meant(compose, docker_comp
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     services = json.loads(done.stdout)["services"]
-    assert set(services) == {"broker", "recorder", *(seat.service for seat in project.plan.seats)}
+    page = ["page"] if "page" in wishes else []
+    assert set(services) == {"broker", "recorder", *page, *(seat.service for seat in project.plan.seats)}
     for service in services.values():
         assert service["user"] == f"{project.owner[0]}:{project.owner[1]}"
         assert service["read_only"]
@@ -195,6 +201,22 @@ def test_the_broker_is_told_no_utility_and_no_password(compose):
         assert str(entry["part"]["utility"]["theta"][0]) not in text
 
 
+def test_a_page_may_look_and_not_write_and_knows_no_password(compose):
+    project = compose(page=True)
+    page = document_of(project)["services"]["page"]
+    assert page["secrets"] == ["ca.pem"]
+    assert [(volume["target"], volume["read_only"]) for volume in page["volumes"]] == [("/runs", True)]
+    acl = secret_text(project, "broker-acl").partition("user observer\n")[2].partition("user ")[0]
+    assert acl.split() == [
+        *("topic", "read", f"{project.run}/+/telemetry"),
+        *("topic", "read", f"{project.run}/+/status"),
+    ]
+    assert secret(project, "recorder.json")["observer"]["password"]
+    without = compose(out="without")
+    assert "observer" not in secret(without, "recorder.json")
+    assert "user observer" not in secret_text(without, "broker-acl")
+
+
 def test_hosts_get_the_parts_of_their_own_agents(compose):
     project = compose(hosts=2)
     carried = [
@@ -251,13 +273,13 @@ def test_every_container_has_little_room_and_no_rights(compose, overrides, wishe
         assert "privileged" not in service
         restart = "on-failure:20" if overrides == RESTARTING and name != "recorder" else "no"
         assert service["restart"] == restart
-        outside = name == "broker" and "guest" in wishes
+        outside = (name == "broker" and "guest" in wishes) or name == "page"
         assert ("ports" in service) == outside
+        # No port is for other machines.
+        assert all(re.match(r"127\.0\.0\.1:(\d+):\1\Z", port) for port in service.get("ports", ()))
         assert service["networks"] == (["agents", "outside"] if outside else ["agents"])
     assert document["networks"]["agents"] == {"internal": True}
     assert re.search(r":[0-9.]+@sha256:[0-9a-f]{64}$", document["services"]["broker"]["image"])
-    # A guest's port is not for other machines.
-    assert document["services"]["broker"].get("ports", ["127.0.0.1:8884:8884"]) == ["127.0.0.1:8884:8884"]
 
 
 def test_agents_that_are_started_again_find_their_store(compose):

@@ -156,7 +156,8 @@ def test_the_versions_in_the_images_are_those_that_the_project_allows_and_pin_al
     pinned = {canonicalize_name(r.name): r for line in lines if line[:1] != "#" for r in [Requirement(line)]}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    waiting = [Requirement(text) for text in (*project["dependencies"], *extras["plot"], *extras["fast"])]
+    chosen = [*extras["plot"], *extras["page"], *extras["fast"]]
+    waiting = [Requirement(text) for text in (*project["dependencies"], *chosen)]
     seen = set()
     while waiting:
         wanted = waiting.pop()

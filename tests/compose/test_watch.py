@@ -37,7 +37,16 @@ PROGRESS = {
     "not_durable": None,
     **COUNTS,
 }
-RESULT = {"agent": LEAF, "result": {"allocation": (1.0,)}, "rounds": 7, **COUNTS}
+RESULT = {
+    "agent": LEAF,
+    "result": {"allocation": (1.0,)},
+    "stranded": None,
+    "rounds": 7,
+    "epoch": 0,
+    "neighbours": (HUB,),
+    "absent": {},
+    **COUNTS,
+}
 
 
 class Heard:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -63,7 +62,9 @@ class Wire:
     def __init__(self, name="b", edges=PATH, make=mix, **changes):
         self.now, self.out = 0.0, []
         part = replace(parts_of(edges, directed=True)[name], **changes)
-        self.agent = Agent(part, lambda resume: make(part), self.publish, lambda: self.now, nonce="mine")
+        self.agent = Agent(
+            part, lambda part, resume: make(part), self.publish, lambda: self.now, nonce="mine"
+        )
         self.digest = part.digest()
 
     def publish(self, topic, payload, *, retain=False):
@@ -334,7 +335,7 @@ def test_two_processes_of_one_agent_in_a_network_end_the_later_one_only(virtual_
     net = virtual_network(PATH, mix, directed=True)
     net.run_until(lambda: net.agents["b"].round > 2)
     client, part = net.client("b again"), net.parts["b"]
-    second = Agent(part, partial(mix, part), client.publish, lambda: net.now, nonce="later")
+    second = Agent(part, lambda part, resume: mix(part), client.publish, lambda: net.now, nonce="later")
     switchboard = Switchboard(part.run, [second])
     client.on_message = switchboard.deliver
     client.subscribe(switchboard.topics())

@@ -59,7 +59,7 @@ class Wire:
     def start_again(self, **how):
         self.agent = Agent(
             self.part,
-            lambda resume: self.make(self.part, resume),
+            self.make,
             lambda topic, payload, *, retain=False: self.out.append((topic, payload, retain)),
             lambda: self.now,
             nonce="mine",
@@ -246,7 +246,7 @@ def test_the_log_holds_a_message_once():
     wire.start()
     wire.message("a", 0, "once")
     wire.tick(5)
-    assert [len(entry) for entry in store.saved.log] == [1, 0, 0, 0, 0]
+    assert [len(entry) for entry in store.saved.log] == [2, 1, 1, 1, 1]  # and who is gone
 
 
 def test_a_neighbour_that_has_forgotten_what_it_said_makes_all_start_again():

@@ -12,8 +12,10 @@ SILENCE = PATIENCE * HEARTBEAT
 PATH = [("a", "b"), ("b", "c"), ("c", "d")]
 
 
-def look_until(liveness, start, end):
+def look_until(liveness, start, end, connected=True):
     for now in np.arange(start, end, HEARTBEAT / 2):
+        if connected:
+            liveness.myself(float(now))  # its own words come back to it
         liveness.look(float(now))
 
 
@@ -35,6 +37,14 @@ def test_a_will_makes_a_suspect_at_once_and_any_message_refutes_it():
     assert liveness.suspects() == {"a": "suspect"}
     liveness.heard("a", 0.2)
     assert liveness.suspects() == {}
+
+
+def test_an_agent_that_is_cut_off_itself_takes_nobody_for_down():
+    liveness = Liveness("ab", 0.0)
+    look_until(liveness, 0.0, 10 * GRACE, connected=False)
+    assert liveness.suspects() == {"a": "suspect", "b": "suspect"}
+    look_until(liveness, 10 * GRACE, 11 * GRACE + 1.0)
+    assert liveness.suspects() == {"a": "down", "b": "down"}
 
 
 def test_an_agent_that_stood_still_itself_suspects_nobody():

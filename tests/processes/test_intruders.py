@@ -8,7 +8,6 @@ import os
 import secrets
 import signal
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -125,7 +124,7 @@ def test_of_two_that_join_at_the_same_time_one_stays(seed):
 
     def join(name, part):
         client = network.connect(name, lambda *_: None)
-        agent = agents[name] = Agent(part, partial(allocate, part), client.publish, network.clock, nonce=name)
+        agent = agents[name] = Agent(part, allocate, client.publish, network.clock, nonce=name)
         switchboard = Switchboard(part.run, [agent])
 
         def deliver(topic, payload):

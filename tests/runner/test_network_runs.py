@@ -19,20 +19,44 @@ def played(tmp_path, name, *overrides, **options):
 
 @pytest.mark.parametrize("name", ["network-corn-5", "network-wireless-8", "network-microgrid-7"])
 def test_a_virtual_run_keeps_its_promise_and_reports_errors_and_regrets(tmp_path, name):
-    result = played(tmp_path, name, virtual=True)
+    result = played(tmp_path, name, "mechanism.moves=1", virtual=True)
     assert isinstance(result, NetworkResult)
     assert result.kept_promise, result.verdict
     assert result.proved
     assert result.overshoot == 0.0
     assert result.worst_payoff >= 0.0
     # Distance and regret fall together; the record has both, step by step.
-    assert len(result.errors) > 5
+    assert len(result.errors) > 3
     assert result.errors[0] > 10 * result.errors[max(result.errors)]
     first, last = result.regrets[min(result.regrets)], result.regrets[max(result.regrets)]
     assert first > 100 * last
     written = json.loads((tmp_path / "run" / "result.json").read_text())
     assert written["allocation"] == result.allocation
     assert written["steps"] == result.steps
+
+
+def test_strategic_play_warns_reports_error_and_regret_of_every_step_and_breaks_its_promise(tmp_path):
+    told = []
+    result = played(tmp_path, "network-corn-strategic-5", virtual=True, warn=told.append)
+    assert any("They do not converge here" in text for text in told)
+    assert not result.kept_promise
+    assert result.steps == 40
+    assert list(result.errors) == list(result.regrets) == list(range(39))
+    assert min(list(result.errors.values())[10:]) > 0.1
+    assert min(result.regrets.values()) > 0.1
+    text = io.StringIO()
+    print_result(result, Console(file=text, width=200))
+    assert "never within 0.01" in text.getvalue()
+    assert "best responses: they do not converge" in text.getvalue()
+
+
+def test_regrets_of_a_long_run_are_those_of_every_kth_step(tmp_path, monkeypatch):
+    monkeypatch.setattr("runner.network.RECORDED", 20)
+    result = played(tmp_path, "network-corn-5", "mechanism.moves=1", "stopping.tolerance=1e-9", virtual=True)
+    last = max(result.errors)
+    stride = -(-(last + 1) * 5 // 20)
+    assert stride > 1
+    assert list(result.regrets) == sorted({*range(0, last + 1, stride), last})
 
 
 def test_a_run_that_is_cut_short_breaks_its_promise(tmp_path):

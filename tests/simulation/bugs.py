@@ -7,6 +7,7 @@ from dataclasses import replace
 from node.agent import PLAYING, Agent
 from node.free import Free
 from node.rounds import Rounds
+from node.store import Saved
 
 
 class OneRound(Agent):
@@ -150,3 +151,35 @@ class Silent(Agent):
 
     def make_keeper(self):
         return self.Keeper(self, self._part.tick)
+
+
+class KeepsOldWords(Agent):
+    """Goes on without a neighbour in the epoch under way: the others still count on it there."""
+
+    def _go_on_without(self, who):
+        self.neighbours.drop(who, self.clock())
+        self._relink()
+        self.conversation.relink(self._links)
+        for slot in (self.keeper._now, self.keeper._next) if not self.free else ():
+            for j in who:
+                slot.pop(j, None)
+        self.keeper.advance()
+
+
+class ForgetsWhoIsAbsent(Agent):
+    """Comes back from its store and plays with everybody, in an epoch that it began without some."""
+
+    def _remember_afresh(self):
+        self.memory.reset(Saved(self.epoch, telemetry=self.telemetry.state()))
+
+    def keep_snapshot(self):
+        absent, self.neighbours.absent = self.neighbours.absent, {}
+        super().keep_snapshot()
+        self.neighbours.absent = absent
+
+
+class NeverTakesBack(Agent):
+    """Takes a suspicion for the truth."""
+
+    def _admit(self, src, epoch):
+        pass

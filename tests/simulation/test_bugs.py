@@ -21,7 +21,11 @@ SEEDS = 400
 def small_cases(first=0, free=False):
     """Cases that take a few milliseconds, in the order of their seeds."""
     cases = map(draw, range(first, first + (10 * SEEDS if free else SEEDS)))
-    return (case for case in cases if len(case.instance.parts) <= 10 and case.instance.free == free)
+    return (
+        case
+        for case in cases
+        if len(case.instance.parts) <= 10 and case.instance.free == free and not case.members
+    )
 
 
 def first_failure(driver, first=0, free=False):
@@ -100,3 +104,22 @@ def test_a_lockstep_run_that_fails_is_a_violation_and_no_accident(monkeypatch):
     broken = replace(case.instance.reference(), results={}, broken=["Misaligned: round 3"])
     monkeypatch.setattr(case.instance, "_reference", broken)
     assert simulate(case).violations == ["in lockstep already: Misaligned: round 3"]
+
+
+@pytest.mark.parametrize(
+    ("driver", "first", "said"),
+    [(bugs.KeepsOldWords, 0, ""), (bugs.ForgetsWhoIsAbsent, 0, ""), (bugs.NeverTakesBack, 0, "liveness: ")],
+    ids=lambda value: getattr(value, "__name__", "-"),
+)
+def test_a_driver_that_mistakes_who_is_there_fails_and_the_right_one_does_not(driver, first, said):
+    cases = [
+        case for case in map(draw, range(first, first + SEEDS)) if case.members and not case.instance.free
+    ]
+    for case in cases:
+        verdict = simulate(case, make_agent=driver) if len(case.instance.parts) <= 10 else None
+        if verdict is not None and verdict.violations:
+            break
+    else:
+        pytest.fail("no seed fails")
+    assert any(violation.startswith(said) for violation in verdict.violations), verdict.violations
+    assert simulate(case, make_agent=Agent).violations == []

@@ -24,6 +24,13 @@ def test_a_slice_of_seeds_holds():
     assert [failure(verdict) for verdict in verdicts if verdict.violations] == []
 
 
+def test_a_slice_of_seeds_holds_in_which_agents_leave_die_and_join_late():
+    cases = [case for seed in range(1000, 1120) if (case := draw(seed)).members]
+    small = [case for case in cases if len(case.instance.parts) <= 10][:12]
+    assert len(small) == 12
+    assert [failure(v) for v in map(simulate, small) if v.violations] == []
+
+
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_references_keep_their_own_promises(workload):
     for topology in ("small", "small-directed"):
@@ -38,7 +45,7 @@ def test_the_seeds_reach_every_topology_workload_store_and_kind_of_event():
     assert {case.instance.name.split("/")[0] for case in cases} == set(TOPOLOGIES)
     assert {case.store for case in cases} == {"memory", "disk", "torn", "full", "none"}
     kinds = {event.kind for case in cases for event in case.events}
-    assert kinds == {"crash", "amnesia", "pause", "cut", "partition", "broker-kill"}
+    assert kinds == {"crash", "amnesia", "pause", "cut", "partition", "broker-kill", "leave", "join"}
     assert max(case.faults.loss for case in cases) == 0.3
 
 

@@ -383,3 +383,40 @@ def test_a_summary_scenario_that_cannot_be_is_refused_in_one_line(overrides: tup
     seen, _, wanted = line.partition("; expected ")
     assert got in re.sub(r" \(from --set [^)]*\)", "", seen)
     assert expected in wanted
+
+
+MEANT = {
+    "mechanism.parameters=tunned": 'mechanism.parameters: got "tunned" (from --set mechanism.parameters); '
+    'expected "tuned", "eta", "proof" or "explicit" (did you mean tuned?)',
+    "learning.dynamics=cournout": "(did you mean cournot?)",
+    "learning.dynamics=fictitous": "(did you mean fictitious?)",
+    "mechanism.name=sumary": "(did you mean summary?)",
+    "synchrony.mode=Free": "(did you mean free?)",
+    "broker.server=mosquito": "(did you mean mosquitto?)",
+    "broker.client=gmqt": "(did you mean gmqtt?)",
+    "recovery.durable=snapshots": "(did you mean snapshot?)",
+    "stopping.tolerence=1e-8": "stopping.tolerence: unknown key with value 1e-08",
+    "stoping.tolerance=1e-8": "(did you mean stopping?)",
+    "topology.generator=gird": "(did you mean grid?)",
+    "utilities={agents={a0={theta=-1, sigma=1}}}": "(did you mean a00?)",
+    'topology={nodes=["bob", "eve", "kim"], edges=[["bob", "evi"]]}': "(did you mean eve?)",
+}
+
+
+@pytest.mark.parametrize(("override", "meant"), MEANT.items())
+def test_the_nearest_valid_name_is_suggested(override: str, meant: str) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario("binary-tree-31", [override])
+    assert meant in str(caught.value)
+
+
+def test_unknown_agents_and_nodes_of_networks_and_values_get_the_nearest() -> None:
+    for scenario, override, meant in (
+        ("network-abilene-18", 'environment.flows.f01={from="Houton", to="Atlanta"}', "Houston"),
+        ("network-abilene-18", 'environment.valuations.families=["logg"]', "log"),
+        ("network-corn-5", 'environment.valuations.agents.zz={family="log", w=1.0, s=1.0}', None),
+        ("consensus-trimmed-12", "environment.values={a0=1.0}", "a00"),
+    ):
+        with pytest.raises(ScenarioError) as caught:
+            load_scenario(scenario, [override])
+        assert (f"(did you mean {meant}?)" in str(caught.value)) == (meant is not None), str(caught.value)

@@ -30,6 +30,14 @@ def test_nothing_is_suggested_where_nothing_is_near(seen: str) -> None:
     assert did_you_mean(seen, METRICS) == ""
 
 
+def test_zeros_before_numbers_may_be_left_out_or_put_in() -> None:
+    agents = [f"a{k:02d}" for k in range(31)]
+    assert nearest("a0", agents) == "a00"
+    assert nearest("a3", agents) == "a03"
+    assert nearest("a003", agents) == "a03"
+    assert nearest("A30", agents) == "a30"
+
+
 def test_a_beginning_that_several_names_share_suggests_none() -> None:
     assert nearest("net", ("network-abilene-18", "network-nsfnet-24")) is None
 

@@ -176,6 +176,31 @@ MISTAKES = {
         'name = "unicast"\nprices = "quick"',
         'mechanism.prices: got "quick"; expected "fast"',
     ),
+    "best responses with another mechanism": (
+        LINEAR,
+        'name = "linear"',
+        'name = "linear"\nprices = "strategic"',
+        'mechanism.prices: got "strategic"; expected another rule',
+    ),
+    "more than the best response": (
+        SMALL,
+        'name = "unicast"',
+        'name = "unicast"\nprices = "strategic"\nkappa = 1.5',
+        "mechanism.kappa: got 1.5; expected at most 1",
+    ),
+    "moves between best responses": (
+        SMALL,
+        'name = "unicast"',
+        'name = "unicast"\nprices = "strategic"\nmoves = 2',
+        "mechanism.moves: got 2; expected 1",
+    ),
+    "sums where tables are needed": (
+        LINEAR,
+        'name = "linear"',
+        'name = "linear"\nexchange = "convergecast"',
+        'mechanism.exchange: got "convergecast"; expected "flood"',
+    ),
+    "no moves": (SMALL, 'name = "unicast"', 'name = "unicast"\nmoves = 0', "mechanism.moves: got 0"),
     "balance of another mechanism": (
         SMALL,
         'name = "unicast"',

@@ -12,6 +12,7 @@ import numpy as np
 
 from node.mechanisms.network.valuations import FAMILIES, build
 from topologies.errors import Invalid, Problem, listed, shown
+from topologies.nearest import did_you_mean
 from topologies.network.routing import backbone, link_name, route
 from topologies.values import Uniform
 
@@ -256,13 +257,15 @@ def draw_valuations(
             Problem(
                 f"environment.valuations.agents.{unknown[0]}",
                 "no such agent on a link",
-                f"one of {listed(agents)}",
+                f"one of {listed(agents)}{did_you_mean(unknown[0], agents)}",
             )
         )
     if wrong := [family for family in section.families if family not in FAMILIES]:
         raise Invalid(
             Problem(
-                "environment.valuations.families", f"got {shown(wrong[0])}", f"out of {', '.join(FAMILIES)}"
+                "environment.valuations.families",
+                f"got {shown(wrong[0])}",
+                f"out of {', '.join(FAMILIES)}{did_you_mean(wrong[0], FAMILIES)}",
             )
         )
     rng = np.random.default_rng(seed if section.seed is None else section.seed)

@@ -10,6 +10,7 @@ import networkx as nx
 
 from broker.topics import LEVEL
 from topologies.errors import Invalid, Problem, listed, shown
+from topologies.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,7 +107,9 @@ def route(graph: nx.Graph, name: str, flow: Flow) -> list[tuple[str, str]]:
         if node not in graph:
             raise Invalid(
                 Problem(
-                    f"{key}.{end}", f"got {shown(node)}", f"a node of the backbone: {listed(sorted(graph))}"
+                    f"{key}.{end}",
+                    f"got {shown(node)}",
+                    f"a node of the backbone: {listed(sorted(graph))}{did_you_mean(node, graph)}",
                 )
             )
     if flow.source == flow.target:

@@ -128,6 +128,19 @@ def _sections(spec: Scenario) -> tuple[NetworkEnvironment, NetworkMechanism]:
                 'a number > 0 with prices = "constant", and no such key otherwise',
             )
         )
+    if mechanism.exchange == "convergecast" and (mechanism.name, mechanism.prices == "strategic") != (
+        "unicast",
+        False,
+    ):
+        raise Invalid(
+            Problem(
+                "mechanism.exchange",
+                'got "convergecast"',
+                '"flood": sums are all that price-taking unicast needs, all else needs whole tables',
+            )
+        )
+    if mechanism.prices == "strategic":
+        _check_strategic(mechanism)
     if spec.stopping.rule not in RULES and "rule" in spec.stopping.model_fields_set:
         raise Invalid(
             Problem(
@@ -156,6 +169,27 @@ def _sections(spec: Scenario) -> tuple[NetworkEnvironment, NetworkMechanism]:
     return environment, mechanism
 
 
+def _check_strategic(mechanism: NetworkMechanism) -> None:
+    if mechanism.name != "unicast":
+        raise Invalid(
+            Problem(
+                "mechanism.prices",
+                'got "strategic"',
+                'another rule; best responses are played with name = "unicast" only',
+            )
+        )
+    if mechanism.kappa > 1.0:
+        raise Invalid(
+            Problem("mechanism.kappa", f"got {mechanism.kappa}", "at most 1, the whole way to the response")
+        )
+    if mechanism.moves not in (None, 1):
+        raise Invalid(
+            Problem(
+                "mechanism.moves", f"got {mechanism.moves}", "1: a response needs the factor of its round"
+            )
+        )
+
+
 def rules(spec: Scenario) -> dict[str, Any]:
     """The public rules of a network run."""
     mechanism, stopping = spec.mechanism, spec.stopping
@@ -167,11 +201,13 @@ def rules(spec: Scenario) -> dict[str, Any]:
         "eta": mechanism.eta if mechanism.eta is not None else ETA[mechanism.name],
         "xi": mechanism.xi,
         "zeta": mechanism.zeta,
+        "exchange": mechanism.exchange,
         "dynamics": {
             "rule": mechanism.prices,
             "kappa": mechanism.kappa,
             "gamma": mechanism.gamma,
             "start": mechanism.start,
+            "moves": 1 if mechanism.prices == "strategic" else mechanism.moves,
         },
         "stopping": {"rule": rule(spec), "tolerance": stopping.tolerance, "scale": stopping.scale, **limit},
     }

@@ -146,14 +146,20 @@ class NetworkMechanism(Section):
     eta: float | None = Field(default=None, gt=0, description="a finite number > 0")
     xi: float = Field(default=0.02, gt=0, description="a finite number > 0, for multicast")
     zeta: float = Field(default=1.0, gt=0, description="a finite number > 0")
-    prices: Literal["fast", "padr", "proved", "constant"] = Field(
-        default="fast", description='"fast", "padr", "proved" or "constant"'
+    prices: Literal["fast", "padr", "proved", "constant", "strategic"] = Field(
+        default="fast", description='"fast", "padr", "proved", "constant" or "strategic"'
     )
     kappa: float = Field(default=1.0, gt=0, lt=2, description="a number in (0, 2)")
     gamma: float | None = Field(
         default=None, gt=0, description='a finite number > 0, with prices = "constant"'
     )
     start: float = Field(default=1.0, ge=0, description="a finite number >= 0")
+    exchange: Literal["flood", "convergecast"] = Field(
+        default="flood", description='"flood" or "convergecast"'
+    )
+    moves: int | None = Field(
+        default=None, ge=1, le=1000, description="a whole number from 1 to 1000: price moves in a step"
+    )
 
 
 class FromLinks(Section):

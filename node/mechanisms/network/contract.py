@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Protocol
 from node.part import AgentId
 
 if TYPE_CHECKING:
+    from node.mechanisms.network.sums import LinkSums
     from node.mechanisms.network.valuations import Valuation
 
 Quote = tuple[float, ...]
 Quotes = Mapping[str, Quote]  # channel -> what one agent quotes there
 Table = Mapping[AgentId, Quote]  # ids ascending
 Tables = Mapping[str, Table]  # channel -> table
+# What a contract reads: tables, or where sums are all that it needs, sums.
+Seen = Mapping[str, "Table | LinkSums"]
 
 # "No limit": larger than any factor that matters, and finite, for infinities do not travel.
 FREE = 1e300

@@ -143,7 +143,7 @@ class Linear:
             slack = self._slack(row, table, factor)
             terms += (coefficient * x * mean, (own - mean) ** 2, self.eta * mean * own * slack**2)
             if self.balance != "weak":
-                terms.append(-self._back(row, table))
+                terms.append(-self.back(name, table))
         if self.group is not None:
             terms += _ties(self.group, tables[self.group.name], self.me, x)
         return Share(x, math.fsum(terms))
@@ -172,7 +172,9 @@ class Linear:
             load = row.base + factor * (load - row.base)
         return row.capacity - load
 
-    def _back(self, row: Row, table: Table) -> float:
+    def back(self, name: str, table: Table) -> float:
+        """f of a row: what the agent gets back of the others' payments there, whatever it says itself."""
+        row = self.rows[name]
         others = [j for j in row.coefficients if j != self.me]
         loads, prices = [row.paying[j] * table[j][Y] for j in others], [table[j][P] for j in others]
         if self.balance == "everywhere":

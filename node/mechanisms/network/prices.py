@@ -8,12 +8,14 @@ a replica and no one is asked.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # Rounds without progress after which the safeguard restarts a link and halves its step.
 PATIENCE = 50
 # Below this excess, relative to the capacity, rounding is all that is left to improve.
 NOISE = 1e-13
+
+RULES = ("fast", "padr", "proved", "constant", "strategic")
 
 RowState = tuple[float, float, float, bool, float, float, int]
 
@@ -24,9 +26,10 @@ class Dynamics:
 
     Attributes:
         rule: ``fast``: FAST-PADR, momentum with a restart and a safeguard per link; needs synchronous rounds.
-            ``padr``: plain steps scaled by the curvature at the current demands. ``proved``: plain steps
-            scaled by the least curvature of the whole range, which provably converge, slowly. ``constant``:
-            plain steps of ``gamma``.
+            Agents turn to ``proved`` while that is called for (``fallback``). ``padr``: plain steps scaled by
+            the curvature at the current demands. ``proved``: plain steps scaled by the least curvature of
+            the whole range, which provably converge, slowly. ``constant``: plain steps of ``gamma``.
+            ``strategic``: no price dynamics but best responses of the game, which do not converge.
         kappa: multiplies the scaled step; 1 is the default, 2 the limit of stability.
         gamma: the constant step, money per unit of excess; with ``constant`` only.
         start: the price of every link before the first round, >= 0.
@@ -40,8 +43,8 @@ class Dynamics:
     start: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.rule not in ("fast", "padr", "proved", "constant"):
-            raise ValueError(f"unknown rule {self.rule!r}; expected fast, padr, proved or constant")
+        if self.rule not in RULES:
+            raise ValueError(f"unknown rule {self.rule!r}; expected one of {', '.join(RULES)}")
         if not 0.0 < self.kappa < 2.0:
             raise ValueError(f"expected 0 < kappa < 2, got {self.kappa}")
         if (self.rule == "constant") != (self.gamma is not None):
@@ -55,6 +58,11 @@ class Dynamics:
     def fast(self) -> bool:
         """Whether prices have momentum and idle links are left out of the scale."""
         return self.rule == "fast"
+
+    @property
+    def calm(self) -> Dynamics:
+        """The plain steps that are proved to converge; beyond kappa = 1 they only overshoot."""
+        return replace(self, rule="proved", kappa=min(1.0, self.kappa))
 
 
 class Safeguard:
@@ -102,6 +110,10 @@ class RowPrice:
         self.price, self._before, self._counter, self.busy, kappa, best, since = state
         self._guard.kappa, self._guard.best, self._guard.since = kappa, best if best >= 0 else math.inf, since
 
+    def follow(self, dynamics: Dynamics) -> None:
+        """Go on from here by another rule; momentum starts anew."""
+        self._dynamics, self._before, self._counter = dynamics, self.price, 1.0
+
     def announce(self) -> float:
         """z of this round. Call once a round."""
         if not self._dynamics.fast:
@@ -130,8 +142,10 @@ class RowPrice:
         z, excess = self.announced, load - self._capacity
         if self._dynamics.gamma is not None:
             step = self._dynamics.gamma
+        elif self._dynamics.fast:
+            step = self._guard.kappa / max(shared, alone)
         else:
-            step = self._guard.kappa / (max(shared, alone) if self._dynamics.fast else shared)
+            step = self._dynamics.kappa / shared
         new = max(0.0, z + step * excess)
         residual = abs(new - z) / step
         if self._dynamics.fast:

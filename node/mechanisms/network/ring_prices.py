@@ -100,6 +100,10 @@ class RingPrices:
         self._before = dict(zip(self._members, before, strict=True))
         self._guard.kappa, self._guard.best, self._guard.since = kappa, best if best >= 0 else math.inf, since
 
+    def follow(self, dynamics: Dynamics) -> None:
+        """Go on from here by another rule; momentum starts anew."""
+        self._dynamics, self._before, self._counter = dynamics, dict(self.prices), 1.0
+
     def announce(self) -> Mapping[str, float]:
         """z of this round, all members'. Call once a round."""
         if not self._dynamics.fast:
@@ -140,7 +144,9 @@ class RingPrices:
                 for i in self._members
             }
         else:
-            gamma = kappa / max(coefficients[i] * counts[i] * spreads[i] for i in self._members)
+            gamma = self._dynamics.kappa / max(
+                coefficients[i] * counts[i] * spreads[i] for i in self._members
+            )
             scales = dict.fromkeys(self._members, gamma)
         points = {i: z[i] + scales[i] * loads[i] for i in self._members}
         new = project(points, scales, self._groups, self._capacity)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from node.mechanisms.network.contract import Quotes, Share, Table
+    from node.mechanisms.network.fallback import Fallback
     from node.mechanisms.network.takers import Claim, Taker
     from node.part import AgentId
 
@@ -47,24 +48,37 @@ def gather(quotes: Mapping[AgentId, Quotes]) -> Profile:
     return {name: tables[name] for name in sorted(tables)}
 
 
-def play(takers: Mapping[AgentId, Taker]) -> Iterator[Step]:
+def play(takers: Mapping[AgentId, Taker], moves: int = 1, fallback: Fallback | None = None) -> Iterator[Step]:
     """Rounds of price-taking play, for ever.
 
     Args:
         takers: agent -> its behaviour; they are changed.
+        moves: price moves for every allocation, at least 1.
+        fallback: when to turn to proved steps; never without it.
     """
     guess = 1.0
     agents = sorted(takers)
+    rule, known = takers[agents[0]].dynamics, FREE
     while True:
         tables = gather({i: takers[i].announce(guess) for i in agents})
+        seen = {i: takers[i].read(tables) for i in agents}
         least = min(
-            (limit for i in agents for limit in takers[i].contract.limits(tables).values()), default=FREE
+            (limit for i in agents for limit in takers[i].contract.limits(seen[i]).values()), default=FREE
         )
         factor = takers[agents[0]].contract.factor(least)
-        shares = {i: takers[i].contract.share(tables, factor) for i in agents}
-        claimed = {i: takers[i].claim(tables, least) for i in agents}
+        shares = {i: takers[i].contract.share(seen[i], factor) for i in agents}
+        claimed = {i: takers[i].claim(seen[i], least) for i in agents}
         claims = {i: claim for i, (claim, _) in claimed.items()}
         gap = len(agents) * max(part for _, part in claimed.values())
-        residual = max(takers[i].update(tables) for i in agents)
+        residual = max(takers[i].update(seen[i]) for i in agents)
         yield Step(tables, factor, shares, gap, claims, residual)
         guess = factor
+        for _ in range(moves - 1):
+            more = gather({i: takers[i].announce(guess) for i in agents})
+            for i in agents:
+                takers[i].update(takers[i].read(more))
+        # Agents know the gap of a step in the next one.
+        if fallback is not None and fallback.learn(known, moves):
+            for i in agents:
+                takers[i].follow(rule.calm if fallback.calm else rule)
+        known = gap

@@ -19,17 +19,22 @@ from typing import TYPE_CHECKING, Any
 from node.mechanisms.network.linear import DOWN_LAST, DOWN_NEXT, UP_LAST, UP_NEXT, Linear, neighbours
 from node.mechanisms.network.links import GUARD
 from node.mechanisms.network.multicast import Multicast, ring
+from node.mechanisms.network.offsets import OffsetPrices
 from node.mechanisms.network.prices import Dynamics, RowPrice
 from node.mechanisms.network.ring_prices import RingPrices
 from node.mechanisms.network.unicast import Unicast
 from node.mechanisms.network.valuations import demand
 
 if TYPE_CHECKING:
-    from node.mechanisms.network.contract import Contract, Quote, Tables
+    from node.mechanisms.network.contract import Contract, Quote, Seen, Tables
+    from node.mechanisms.network.sums import LinkSums
     from node.mechanisms.network.valuations import Valuation
 
 # Roundings that a gap is trusted to no better than: two values of v, 1.5 units in the last place each, and P.
 _ROUNDINGS = 4.0 * sys.float_info.epsilon
+
+
+Replica = RowPrice | RingPrices | OffsetPrices
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,21 +101,36 @@ class Taker(ABC):
             guess: rho, the agent's guess of r: that of the round before.
         """
 
+    def read(self, tables: Tables) -> Any:
+        """What the agent needs of its tables; ``claim`` and ``update`` take it in their place."""
+        return tables
+
     @abstractmethod
-    def update(self, tables: Tables) -> float:
+    def update(self, tables: Any) -> float:
         """Move the prices of the own channels; the largest projected excess, relative to the capacity."""
 
     @abstractmethod
-    def idle_value(self, tables: Tables, factor: float) -> float:
+    def idle_value(self, tables: Any, factor: float) -> float:
         """Price times what is left free, over the channels whose first member this agent is; >= 0."""
 
-    @abstractmethod
+    def _replicas(self) -> tuple[Replica, ...]:
+        """Everything that has a state, in a fixed order."""
+        return ()
+
+    def follow(self, dynamics: Dynamics) -> None:
+        """Go on by another rule."""
+        self.dynamics = dynamics
+        for replica in self._replicas():
+            replica.follow(dynamics)
+
     def state(self) -> tuple[Any, ...]:
         """Between two rounds; plain values."""
+        return tuple(replica.state() for replica in self._replicas())
 
-    @abstractmethod
     def restore(self, state: tuple[Any, ...]) -> None:
         """Inverse of ``state``."""
+        for replica, saved in zip(self._replicas(), state, strict=True):
+            replica.restore(saved)
 
     def _ask(self, price: float) -> None:
         """Set price, demand and spread."""
@@ -122,7 +142,7 @@ class Taker(ABC):
         at = contract.highest if self.dynamics.rule == "proved" else self.demand
         self.spread = 1.0 / valuation.curvature(at)
 
-    def claim(self, tables: Tables, least: float) -> tuple[Claim, float]:
+    def claim(self, tables: Any, least: float) -> tuple[Claim, float]:
         """What a proof that this round's allocation is accurate needs of this agent, and its part of the gap.
 
         The prices z bound the best welfare W* from above by sum max(v_i - P_i x) + sum z_l c_l. The
@@ -131,7 +151,7 @@ class Taker(ABC):
         is taken at the factor without guard, or the guard would be all that can be seen near the end.
 
         Args:
-            tables: of this round.
+            tables: of this round, or what ``read`` makes of them.
             least: the least limit of the network.
         """
         v, factor = self.contract.valuation, self.contract.exact(least)
@@ -160,38 +180,30 @@ class UnicastTaker(Taker):
         rho = guess if self.contract.strong else 0.0
         return {name: (self.demand, z[name], rho, count, self.spread) for name in own}
 
-    def update(self, tables: Tables) -> float:
+    def read(self, tables: Tables) -> dict[str, LinkSums]:
+        """Sums are all that a flow needs."""
+        return self.contract.read(tables)
+
+    def update(self, tables: Seen) -> float:
         """Every link's price by its excess."""
         worst = 0.0
         for name, link in self.contract.links.items():
-            table = tables[name]
-            load = math.fsum(a * table[j][0] for j, a in link.coefficients.items())
-            shared = math.fsum(a * table[j][3] * table[j][4] for j, a in link.coefficients.items())
-            alone = math.fsum(a * a * table[j][4] for j, a in link.coefficients.items())
-            worst = max(worst, self.prices[name].update(load, shared, alone) / link.capacity)
+            sums = self.contract.sums(name, tables)
+            residual = self.prices[name].update(sums.load, sums.shared, sums.alone)
+            worst = max(worst, residual / link.capacity)
         return worst
 
-    def idle_value(self, tables: Tables, factor: float) -> float:
+    def idle_value(self, tables: Seen, factor: float) -> float:
         """z (c - r Y) of the links that this agent leads."""
         return math.fsum(
             self.prices[name].announced
-            * max(
-                0.0,
-                link.capacity
-                - factor * math.fsum(a * tables[name][j][0] for j, a in link.coefficients.items()),
-            )
+            * max(0.0, link.capacity - factor * self.contract.sums(name, tables).load)
             for name, link in self.contract.links.items()
             if link.members[0] == self.contract.me
         )
 
-    def state(self) -> tuple[Any, ...]:
-        """Prices of the links, in the order of their names."""
-        return tuple(price.state() for price in self.prices.values())
-
-    def restore(self, state: tuple[Any, ...]) -> None:
-        """Inverse of ``state``."""
-        for price, saved in zip(self.prices.values(), state, strict=True):
-            price.restore(saved)
+    def _replicas(self) -> tuple[Replica, ...]:
+        return tuple(self.prices.values())
 
 
 class MulticastTaker(Taker):
@@ -248,21 +260,16 @@ class MulticastTaker(Taker):
             parts.append(max(0.0, top * link.capacity - paid))
         return math.fsum(parts)
 
-    def state(self) -> tuple[Any, ...]:
-        """Prices of the links, in the order of their names."""
-        return tuple(price.state() for price in self.prices.values())
-
-    def restore(self, state: tuple[Any, ...]) -> None:
-        """Inverse of ``state``."""
-        for price, saved in zip(self.prices.values(), state, strict=True):
-            price.restore(saved)
+    def _replicas(self) -> tuple[Replica, ...]:
+        return tuple(self.prices.values())
 
 
 class LinearTaker(Taker):
     """An agent under linear constraints, with or without a group.
 
-    Every pair of neighbours in the group has two prices, of x_m <= x_{m+1} and of the reverse. The two
-    members of a pair keep them, nobody else.
+    Every pair of neighbours in the group has two prices, of x_m <= x_{m+1} and of the reverse. With the rule
+    "fast" they are made of the members' offsets, of which all members keep all; else the two members of a
+    pair keep them, nobody else.
     """
 
     contract: Linear
@@ -276,7 +283,12 @@ class LinearTaker(Taker):
             if contract.me in row.coefficients
         }
         self.ties: dict[int, RowPrice] = {}
-        if contract.group is not None:
+        self.offsets = (
+            OffsetPrices(dynamics, contract.group.members)
+            if contract.group is not None and dynamics.fast
+            else None
+        )
+        if contract.group is not None and self.offsets is None:
             last, after = neighbours(contract.group, contract.me)
             if after is not None:
                 self.ties |= {UP_NEXT: RowPrice(dynamics, 0.0), DOWN_NEXT: RowPrice(dynamics, 0.0)}
@@ -289,17 +301,22 @@ class LinearTaker(Taker):
         own = {name: contract.rows[name].coefficients[contract.me] for name in self.prices}
         z = {name: price.announce() for name, price in self.prices.items()}
         tied = {k: price.announce() for k, price in self.ties.items()}
+        if self.offsets is not None:
+            self.offsets.announce()
+            four = self.offsets.quoted(contract.me)
+            tied = dict(zip((UP_NEXT, DOWN_NEXT, UP_LAST, DOWN_LAST), four, strict=True))
         # My coefficient is 1 in mine <= its and its >= mine, -1 in the other two.
         sign = {UP_NEXT: 1.0, DOWN_NEXT: -1.0, UP_LAST: -1.0, DOWN_LAST: 1.0}
         terms = [a * z[name] for name, a in own.items()] + [sign[k] * p for k, p in tied.items()]
         self._ask(math.fsum(terms))
         used = [abs(a) for name, a in own.items() if self.prices[name].in_use()]
         used += [1.0 for price in self.ties.values() if price.in_use()]
+        used += [1.0] if self.offsets is not None else []
         tail = (math.fsum(used), self.spread)
         entries: dict[str, Quote] = {name: (self.demand, z.get(name, 0.0), *tail) for name in contract.rows}
         if contract.group is not None:
-            four = (tied.get(k, 0.0) for k in (UP_NEXT, DOWN_NEXT, UP_LAST, DOWN_LAST))
-            entries |= {contract.group.name: (self.demand, *four, *tail)}
+            quoted = (tied.get(k, 0.0) for k in (UP_NEXT, DOWN_NEXT, UP_LAST, DOWN_LAST))
+            entries |= {contract.group.name: (self.demand, *quoted, *tail)}
         return {name: entries[name] for name in contract.channels}
 
     def update(self, tables: Tables) -> float:
@@ -312,7 +329,10 @@ class LinearTaker(Taker):
             alone = math.fsum(a * a * table[j][3] for j, a in row.coefficients.items())
             worst = max(worst, price.update(load, shared, alone) / row.capacity)
         if self.contract.group is not None:
-            table, me = tables[self.contract.group.name], self.contract.me
+            table, me, unit = tables[self.contract.group.name], self.contract.me, self.contract.highest
+            if self.offsets is not None:
+                y, s, spread = ({j: quote[k] for j, quote in table.items()} for k in (0, 5, 6))
+                return max(worst, self.offsets.update(y, s, spread) / unit)
             last, after = neighbours(self.contract.group, me)
             for first, second, up, down in ((me, after, UP_NEXT, DOWN_NEXT), (last, me, UP_LAST, DOWN_LAST)):
                 if first is None or second is None:
@@ -320,7 +340,6 @@ class LinearTaker(Taker):
                 one, two = table[first], table[second]
                 shared = one[5] * one[6] + two[5] * two[6]
                 alone = one[6] + two[6]
-                unit = self.contract.highest
                 worst = max(worst, self.ties[up].update(one[0] - two[0], shared, alone) / unit)
                 worst = max(worst, self.ties[down].update(two[0] - one[0], shared, alone) / unit)
         return worst
@@ -338,18 +357,23 @@ class LinearTaker(Taker):
             parts.append(price.announced * max(0.0, row.capacity - load))
         return math.fsum(parts)
 
-    def state(self) -> tuple[Any, ...]:
-        """Prices of the rows in the order of their names, then those of the ties."""
-        return tuple(price.state() for price in (*self.prices.values(), *self.ties.values()))
-
-    def restore(self, state: tuple[Any, ...]) -> None:
-        """Inverse of ``state``."""
-        for price, saved in zip((*self.prices.values(), *self.ties.values()), state, strict=True):
-            price.restore(saved)
+    def _replicas(self) -> tuple[Replica, ...]:
+        offsets = () if self.offsets is None else (self.offsets,)
+        return (*self.prices.values(), *self.ties.values(), *offsets)
 
 
 def taker(contract: Unicast | Multicast | Linear, dynamics: Dynamics) -> Taker:
-    """The price-taking agent over a contract."""
+    """The agent over a contract: a price-taking one, or with the rule "strategic" one of ``responder``.
+
+    Raises:
+        ValueError: for "strategic" with another mechanism than unicast.
+    """
+    if dynamics.rule == "strategic":
+        from node.mechanisms.network.responder import Responder  # it is a Taker, so it imports this module
+
+        if not isinstance(contract, Unicast):
+            raise ValueError(f"agent {contract.me}: best responses are played with unicast only")
+        return Responder(contract, dynamics)
     match contract:
         case Unicast():
             return UnicastTaker(contract, dynamics)

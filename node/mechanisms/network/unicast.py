@@ -18,8 +18,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from node.mechanisms.network.contract import FREE, Quotes, Share, Table, Tables
-from node.mechanisms.network.links import GUARD, without
+from node.mechanisms.network.contract import FREE, Quotes, Seen, Share, Tables
+from node.mechanisms.network.links import GUARD
+from node.mechanisms.network.sums import LinkSums, of_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,12 +90,13 @@ class Unicast:
         self.highest = min(link.capacity / link.coefficients[me] for link in links)
         self.strong, self.eta, self.zeta = strong, eta, zeta
 
-    def limits(self, tables: Tables) -> dict[str, float]:
+    def read(self, tables: Tables) -> dict[str, LinkSums]:
+        """What the agent needs of its links' tables; the methods below take either."""
+        return {name: of_table(link, self.me, tables[name]) for name, link in self.links.items()}
+
+    def limits(self, tables: Seen) -> dict[str, float]:
         """r^l of every own link."""
-        return {
-            name: limit(link, {j: quote[Y] for j, quote in tables[name].items()})
-            for name, link in self.links.items()
-        }
+        return {name: self.sums(name, tables).limit for name in self.links}
 
     def factor(self, least: float) -> float:
         """r, a hair below the exact one so that rounding cannot exceed a capacity; 0 if nobody demands."""
@@ -104,46 +106,41 @@ class Unicast:
         """r itself."""
         return least if least < FREE else 0.0
 
-    def allocation(self, tables: Tables, factor: float) -> float:
+    def allocation(self, tables: Seen, factor: float) -> float:
         """x = r y."""
-        return factor * tables[self.channels[0]][self.me][Y]
+        seen = tables[self.channels[0]]
+        return factor * (seen.own if isinstance(seen, LinkSums) else seen[self.me])[Y]
 
-    def share(self, tables: Tables, factor: float) -> Share:
+    def share(self, tables: Seen, factor: float) -> Share:
         """Allocation and tax."""
-        own = tables[self.channels[0]][self.me]
-        x = self.allocation(tables, factor)
+        x, rho = self.allocation(tables, factor), 0.0
         terms: list[float] = []
         for name, link in self.links.items():
-            table, others = tables[name], len(link.members) - 1
-            mean, load = _mean_price(table, self.me), _load(link, table)
-            off = table[self.me][P] - mean
+            sums, others = self.sums(name, tables), len(link.members) - 1
+            mean, rho = sums.prices / others, sums.own[RHO]
+            off = sums.own[P] - mean
             terms += (
                 link.coefficients[self.me] * x * mean,
                 off**2,
-                self.eta * mean * off * (link.capacity - factor * load),
+                self.eta * mean * off * (link.capacity - factor * sums.load),
             )
             if self.strong:
-                rho = without({j: quote[RHO] for j, quote in table.items()}, self.me) / others
-                theirs = _load(link, table, self.me)
-                terms.append(-rho * mean * theirs / others)
+                terms.append(-(sums.guesses / others) * mean * sums.theirs / others)
         if self.strong:
-            terms.append(self.zeta * (own[RHO] - factor) ** 2)
+            terms.append(self.zeta * (rho - factor) ** 2)
         return Share(x, math.fsum(terms))
 
-    def reply(self, y: float, tables: Tables, factor: float) -> Quotes:
+    def reply(self, y: float, tables: Seen, factor: float) -> Quotes:
         """Best prices at demand y: the tax is quadratic in them, so p = pbar (1 - eta slack / 2), rho = r."""
         quotes: dict[str, tuple[float, float, float]] = {}
         for name, link in self.links.items():
-            mean = _mean_price(tables[name], self.me)
-            theirs = _load(link, tables[name], self.me)
-            slack = link.capacity - factor * (theirs + link.coefficients[self.me] * y)
+            sums = self.sums(name, tables)
+            mean = sums.prices / (len(link.members) - 1)
+            slack = link.capacity - factor * (sums.theirs + link.coefficients[self.me] * y)
             quotes[name] = (y, max(0.0, mean * (1.0 - 0.5 * self.eta * slack)), factor)
         return quotes
 
-
-def _mean_price(table: Table, me: AgentId) -> float:
-    return math.fsum(quote[P] for j, quote in table.items() if j != me) / (len(table) - 1)
-
-
-def _load(link: Link, table: Table, but: AgentId | None = None) -> float:
-    return math.fsum(a * table[j][Y] for j, a in link.coefficients.items() if j != but)
+    def sums(self, name: str, tables: Seen) -> LinkSums:
+        """What the agent needs of one link."""
+        seen = tables[name]
+        return seen if isinstance(seen, LinkSums) else of_table(self.links[name], self.me, seen)

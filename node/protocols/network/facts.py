@@ -101,7 +101,7 @@ def contract_of(agent: str, rules: Mapping[str, Any], own: Mapping[str, Any]) ->
 
 
 def dynamics_of(rules: Mapping[str, Any]) -> Dynamics:
-    """The price dynamics of ``rules["dynamics"]``: rule, kappa, gamma, start."""
+    """The price dynamics of ``rules["dynamics"]``: rule, kappa, gamma, start; beside these it has moves."""
     chosen = rules["dynamics"]
     return Dynamics(chosen["rule"], chosen["kappa"], chosen["gamma"], chosen["start"])
 

@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING, Any
 from node.consensus.extremum import maximum, minimum
 from node.consensus.survey import survey
 from node.mechanisms.network.contract import FREE, Share
+from node.mechanisms.network.fallback import Fallback
+from node.mechanisms.network.sums import TERMS, of_parts, terms
 from node.mechanisms.network.takers import Claim, taker
+from node.mechanisms.network.unicast import Unicast
+from node.protocols.network.convergecast import Branch, convergecast, plant
 from node.protocols.network.facts import dynamics_of, own_of
 from node.protocols.network.tables import Flooded, flood
 from node.routes import Routes
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
     from node.mechanisms.network.contract import Quotes
     from node.mechanisms.network.takers import Taker
@@ -31,12 +35,13 @@ if TYPE_CHECKING:
 Snapshot = tuple[Any, ...]
 Use = Callable[[int, float], None]  # (a number that grows, the amount)
 
-# Steps in a row without a smaller gap after which agents give up: what is asked for is below rounding, or
-# (A4) fails and the optimum is out of reach. All know the gap alike, so all leave in the same step.
-STALLED = 300
-# Without a proof: steps in a row in which no own link was off by more than this part of the tolerance. The
-# error may rise again after a small residual (spec, section 5b), so one step is not enough.
-QUIET, QUIET_STEPS = 0.1, 5
+# Price moves in a row without a smaller gap after which agents give up: what is asked for is below rounding,
+# or (A4) fails and the optimum is out of reach. All know the gap alike, so all leave in the same step. Long
+# enough for the fallback to be called and to show what it can do.
+STALLED = 600
+# Without a proof: price moves in a row at which no own link was off by more than this part of the tolerance.
+# The error may rise again after a small residual (spec, section 5b), so one is not enough.
+QUIET, QUIET_MOVES = 0.1, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +57,9 @@ class NetworkShare:
         factor: by which demands were scaled; the same bits at every agent.
         agents: N, as the agents counted it.
         diameter: D of the graph, likewise.
-        depth: rounds that a table takes.
-        steps: of the mechanism, each ``depth`` + D rounds.
+        depth: rounds until all of a link have what they need of one another: a flood's, or a convergecast's.
+        moves: of the prices in a step.
+        steps: of the mechanism, each ``moves`` x ``depth`` + D rounds.
         gap: proved bound on the welfare that is missing; the same bits at every agent.
         satisfied: whether every agent said that the accuracy asked for is there.
         proved: whether it was proved; else it was concluded from small residuals in several successive steps.
@@ -68,6 +74,7 @@ class NetworkShare:
     agents: int
     diameter: int
     depth: int
+    moves: int
     steps: int
     gap: float
     satisfied: bool
@@ -114,7 +121,7 @@ def network(
 
     Prices move by price-taking dynamics (``takers``). The end is proved, not observed: in every step the
     agents also learn N times the largest part of the duality gap, and stop two steps after one whose gap
-    proves every allocation accurate. With the stopping rule "observed" they stop after several steps with
+    proves every allocation accurate. With the stopping rule "observed" they stop after several moves with
     small residuals, which is sooner and proves nothing.
 
     What is in use never exceeds a capacity, at any instant and whatever the network does: a smaller
@@ -135,44 +142,50 @@ def network(
     rules, own = part.contract, own_of(part)
     stopping = rules["stopping"]
     by_proof = stopping["rule"] == "proof"
-    me = taker(own.contract, dynamics_of(rules))
+    rule = dynamics_of(rules)
+    me, fallback = taker(own.contract, rule), Fallback()
     if behave is not None:
         me = behave(me)
     if resume is None:
         routes = yield from survey(part.agent)
-        depth = yield from measure(part, own, routes)
+        wires = yield from measure(part, own, routes, rules["exchange"])
         step, guess, in_use = 0, 1.0, 0.0
-        residual, quiet, least_gap, since = 0.0, 0, FREE, 0
+        packed = routes.pack()
+        residual, quiet, settled, least_gap, since = 0.0, 0, False, FREE, 0
         last: Played | None = None
         before: Played | None = None
     else:
-        packed, depth, step, guess, in_use, (residual, quiet, least_gap, since), prices, last, before = (
-            _restored(own, resume)
-        )
-        routes = Routes.unpack(packed)
+        packed, wired, step, guess, in_use, counts, prices, turned, last, before = _restored(own, resume)
+        residual, quiet, settled, least_gap, since = counts
+        routes, wires = Routes.unpack(packed), Wires.unpack(wired)
+        fallback.restore(turned)
+        if fallback.calm:
+            me.follow(rule.calm)
         me.restore(prices)
     agents, diameter, limit = len(routes.agents), routes.diameter, stopping.get("max_rounds")
+    depth, wired = wires.depth, wires.pack()
+    moves = rules["dynamics"]["moves"] or moves_for(depth, diameter)
 
     while True:
         saved = (
-            routes.pack(),
-            depth,
+            packed,
+            wired,
             step,
             guess,
             in_use,
-            (residual, quiet, least_gap, since),
+            (residual, quiet, settled, least_gap, since),
             me.state(),
+            fallback.state(),
             _packed(last),
             _packed(before),
         )
         quotes = me.announce(guess)
-        flooding = flood(part.agent, part.heard_by, own.channels, quotes, own.widths, depth, "tables")
-        say = next(flooding)
+        exchanging = _exchange(part, own, me, wires, quotes, "tables")
+        say = next(exchanging)
         say.snapshot = saved
         say.record = _measured(last, in_use, residual, step, depth, agents, diameter)
         heard = yield say
-        flooded: Flooded = yield from _onwards(flooding, heard)
-        tables = flooded.tables
+        tables = yield from _onwards(exchanging, heard)
         # Everybody on my links has spoken after the last allocation was known, so has made room for it.
         in_use = last.share.allocation if last is not None else 0.0
         use(2 * step, in_use)
@@ -187,14 +200,14 @@ def network(
             diameter,
         )
         factor = own.contract.factor(least)
+        gap = FREE
         if last is not None:
             gap, largest, tolerance = -part_of_gap * agents, -size, stopping["tolerance"]
             # The largest optimal share is at least ``largest`` less the error, hence the 1 + tolerance.
             error = tolerance * (stopping.get("scale") or largest / (1.0 + tolerance))
-            quiet = quiet + 1 if residual <= QUIET * tolerance else 0
-            proved = last.claim.holds(gap, error) if by_proof else quiet >= QUIET_STEPS
+            proved = last.claim.holds(gap, error) if by_proof else settled
             last = _judged(last, gap, proved)
-            least_gap, since = (gap, 0) if gap < least_gap else (least_gap, since + 1)
+            least_gap, since = (gap, 0) if gap < least_gap else (least_gap, since + moves)
         share = own.contract.share(tables, factor)
         in_use = min(in_use, share.allocation)
         use(2 * step + 1, in_use)
@@ -206,9 +219,8 @@ def network(
             use(2 * step, min(in_use, final.share.allocation))
             # The last allocation may be larger than what is in use: once more, room first.
             silent = dict.fromkeys(own.contract.channels, (0.0,))
-            yield from flood(
-                part.agent, part.heard_by, own.channels, silent, dict.fromkeys(own.channels, 1), depth, "room"
-            )
+            widths = dict.fromkeys(own.channels, 1)
+            yield from flood(part.agent, part.heard_by, own.channels, silent, widths, wires.reach, "room")
             use(2 * step + 1, final.share.allocation)
             return NetworkShare(
                 allocation=final.share.allocation,
@@ -220,6 +232,7 @@ def network(
                 agents=agents,
                 diameter=diameter,
                 depth=depth,
+                moves=moves,
                 steps=step,
                 gap=final.gap,
                 satisfied=bool(all_satisfied),
@@ -228,12 +241,59 @@ def network(
         before = last
         last = Played(share, me.demand, quotes, factor, *me.claim(tables, least))
         residual = me.update(tables)
+        quiet = quiet + 1 if residual <= QUIET * stopping["tolerance"] else 0
+        settled = quiet >= QUIET_MOVES  # of this step's allocation; prices may move on before the next one
         guess = factor
+        # Prices need no common factor, and the flood of it may take much longer than that of the tables.
+        for _ in range(moves - 1):
+            more = yield from _exchange(part, own, me, wires, me.announce(guess), "prices")
+            residual = me.update(more)
+            quiet = quiet + 1 if residual <= QUIET * stopping["tolerance"] else 0
+        if rule.fast and fallback.learn(gap, moves):
+            me.follow(rule.calm if fallback.calm else rule)
 
 
-def measure(part: Part, own: Own, routes: Routes) -> Generator[Say, Heard, int]:
+def moves_for(depth: int, diameter: int) -> int:
+    """Price moves for every allocation where the scenario does not say: as many as fit into twice the rounds
+    that the common factor takes. Finding the factor then makes the whole half as long again, not more."""
+    return max(1, 2 * diameter // depth)
+
+
+@dataclass(frozen=True, slots=True)
+class Wires:
+    """How far the members of links are from each other, and the trees on which they add up.
+
+    Attributes:
+        reach: rounds that a flood takes, the same at every agent.
+        branches: channel -> the own place in its tree; empty where tables are flooded.
+        height: the largest of the whole network; 0 where tables are flooded.
+    """
+
+    reach: int
+    branches: Mapping[str, Branch]
+    height: int
+
+    @property
+    def depth(self) -> int:
+        """Rounds until all of a link know what they need of one another."""
+        return 2 * self.height if self.height else self.reach
+
+    def pack(self) -> tuple[Any, ...]:
+        """As plain values."""
+        trees = tuple((name, b.hops, b.parent, b.children) for name, b in self.branches.items())
+        return (self.reach, trees, self.height)
+
+    @classmethod
+    def unpack(cls, values: tuple[Any, ...]) -> Wires:
+        """Inverse of ``pack``."""
+        reach, trees, height = values
+        return cls(reach, {name: Branch(*rest) for name, *rest in trees}, height)
+
+
+def measure(part: Part, own: Own, routes: Routes, exchange: str) -> Generator[Say, Heard, Wires]:
     """The number of rounds that a table takes, the same at every agent: floods of doubling length until all
-    tables are complete. They also compare what the members of a link were told about it.
+    tables are complete. They also compare what the members of a link were told about it, and show the way to
+    its first member, the root of the tree on which a convergecast adds up.
 
     Raises:
         Unreachable, Contradiction: as ``network``.
@@ -252,11 +312,16 @@ def measure(part: Part, own: Own, routes: Routes) -> Generator[Say, Heard, int]:
                         f"agents {part.agent} and {j} were told different facts about link {name}; expected "
                         "one version at all its members"
                     )
-        missing, deepest = yield from maximum(
-            (float(bool(flooded.missing)), float(flooded.deepest)), diameter
+        hops = max((away for away, _ in flooded.towards.values()), default=0)
+        missing, deepest, height = yield from maximum(
+            (float(bool(flooded.missing)), float(flooded.deepest), float(hops)), diameter
         )
         if not missing:
-            return max(1, int(deepest))
+            reach = max(1, int(deepest))
+            if exchange == "flood":
+                return Wires(reach, {}, 0)
+            branches = yield from plant(part.agent, part.heard_by, own.channels, flooded.towards)
+            return Wires(reach, branches, max(1, int(height)))
         if rounds >= len(routes.agents):
             if not flooded.missing:
                 raise Unreachable("the members of another agent's link cannot hear one another")
@@ -268,14 +333,31 @@ def measure(part: Part, own: Own, routes: Routes) -> Generator[Say, Heard, int]:
         rounds *= 2
 
 
-def _onwards(flooding: Generator[Say, Heard, Flooded], heard: Heard) -> Generator[Say, Heard, Flooded]:
-    """The rest of a flood whose first round has been heard."""
+def _exchange(
+    part: Part, own: Own, me: Taker, wires: Wires, quotes: Quotes, kind: str
+) -> Generator[Say, Heard, Any]:
+    """What ``me`` needs of everybody on its links, from tables or from sums; all members the same bits."""
+    if not wires.height:
+        flooded: Flooded = yield from flood(
+            part.agent, part.heard_by, own.channels, quotes, own.widths, wires.reach, kind
+        )
+        return me.read(flooded.tables)
+    contract = own.contract
+    assert isinstance(contract, Unicast)
+    mine = {name: terms(link, contract.me, quotes[name]) for name, link in contract.links.items()}
+    whole = yield from convergecast(wires.branches, mine, TERMS, wires.height, kind)
+    return {
+        name: of_parts(link, quotes[name], mine[name], whole[name]) for name, link in contract.links.items()
+    }
+
+
+def _onwards(exchanging: Generator[Say, Heard, Any], heard: Heard) -> Generator[Say, Heard, Any]:
+    """The rest of an exchange whose first round has been heard."""
     while True:
         try:
-            say = flooding.send(heard)
+            say = exchanging.send(heard)
         except StopIteration as stop:
-            found: Flooded = stop.value
-            return found
+            return stop.value
         heard = yield say
 
 

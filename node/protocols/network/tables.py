@@ -43,11 +43,14 @@ class Flooded:
         tables: own channel -> its table; ids ascending. Those that it only forwards are left out.
         missing: channel -> members whose quote has not come; only channels where some are missing.
         deepest: the round, from 1, in which the last entry came.
+        towards: channel -> how far its first member is, and the neighbour that told first, the smallest of
+            several; where its entry has come and it is another.
     """
 
     tables: Tables
     missing: Mapping[str, tuple[AgentId, ...]]
     deepest: int
+    towards: Mapping[str, tuple[int, AgentId]]
 
 
 def flood(
@@ -84,7 +87,7 @@ def flood(
     for name, quote in quotes.items():
         held[name][me] = fresh[name][me] = quote
     accepts = _accepts(channels, widths)
-    deepest = 0
+    deepest, towards = 0, dict[str, tuple[int, "AgentId"]]()
     for round_ in range(1, rounds + 1):
         to: dict[AgentId, Any] = {}
         for j, common in shared.items():
@@ -111,6 +114,8 @@ def flood(
                     if i not in table:
                         table[i] = fresh[name][i] = quote
                         deepest = round_
+                        if i == channels[name].members[0]:
+                            towards[name] = (round_, j)
                     sources.setdefault((name, i), set()).add(j)
     tables = {
         name: {i: held[name][i] for i in c.members if i in held[name]}
@@ -122,7 +127,7 @@ def flood(
         for name, c in sorted(channels.items())
         if me in c.members and (absent := tuple(i for i in c.members if i not in held[name]))
     }
-    return Flooded(tables, missing, deepest)
+    return Flooded(tables, missing, deepest, towards)
 
 
 def _nothing(body: object, src: AgentId) -> bool:

@@ -45,9 +45,11 @@ def test_the_agents_do_what_sequential_play_does_bit_for_bit(name, prices):
     ended = in_lockstep(scenario.parts("test"))
     contracts = contracts_of(scenario)
     takers = {i: taker(c, dynamics_of(scenario.contract())) for i, c in contracts.items()}
-    steps = list(itertools.islice(play(takers), 25))
     first = next(iter(ended.results.values()))
-    assert ended.rounds > first.steps * (first.depth + first.diameter)
+    assert first.moves == max(1, 2 * first.diameter // first.depth)
+    steps = list(itertools.islice(play(takers, first.moves), 25))
+    more = (first.steps - 1) * (first.moves - 1) * first.depth
+    assert ended.rounds > first.steps * (first.depth + first.diameter) + more
     # Proved: of the step two before the last one; else of the last but one.
     step = steps[first.steps - (3 if first.satisfied else 2)]
     for i, result in ended.results.items():
@@ -71,6 +73,8 @@ def test_agents_stop_when_the_accuracy_is_proved_and_it_is_there(name):
     assert optimum.welfare - welfare <= next(iter(ended.results.values())).gap + 1e-11
 
 
+# An accuracy that is never proved, so that all steps are played.
+TWELVE = ("stopping.max_rounds=12", "stopping.tolerance=1e-14", "mechanism.moves=2")
 STORM = {"loss": 0.2, "duplicate": 0.2, "delay": [0.001, 0.08]}
 
 
@@ -100,7 +104,7 @@ class Ledger:
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", ["network-corn-5", "network-multicast-9", "network-wireless-8"])
 def test_no_capacity_is_exceeded_at_any_instant_whatever_the_network_does(name, seed):
-    scenario = loaded(name, "stopping.max_rounds=12")
+    scenario = loaded(name, *TWELVE)
     parts = scenario.parts("test")
     made = []
     ledger = Ledger(contracts_of(scenario), lambda: made[0].agents if made else {})
@@ -146,7 +150,7 @@ def test_an_agent_that_forgets_makes_everybody_start_again_within_the_capacities
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_life_made_from_a_snapshot_goes_on_with_the_same_words(name):
-    scenario = loaded(name, "stopping.max_rounds=12")
+    scenario = loaded(name, *TWELVE)
     parts = scenario.parts("test")
     hears = {i: p.hears for i, p in parts.items()}
     words = []

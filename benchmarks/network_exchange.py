@@ -1,0 +1,76 @@
+"""Flooded tables against convergecast of sums on one link: rounds, words and numbers carried.
+
+python -m benchmarks.network_exchange [AGENTS ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from node import lockstep
+from node.protocols.network.life import network
+from topologies import load_scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from node.protocol import Say
+
+STEPS = 5
+
+
+def scenario(agents: int, pattern: str, exchange: str) -> str:
+    """The scenario's text."""
+    ids = ", ".join(f'"a{k:04d}"' for k in range(agents))
+    return (
+        f'[topology]\nlinks = "{pattern}"\n[environment]\nkind = "network"\n[environment.links.one]\n'
+        f'capacity = {agents / 3}\nagents = [{ids}]\n[mechanism]\nname = "unicast"\nmoves = 1\n'
+        f'exchange = "{exchange}"\n[stopping]\nmax_rounds = {STEPS}\n'
+    )
+
+
+def measure(agents: int, pattern: str, exchange: str) -> tuple[int, int, int, dict[str, float]]:
+    """(rounds of an exchange, words, numbers carried in all, allocations)."""
+    words = numbers = 0
+
+    def observe(round_: int, says: Mapping[str, Say]) -> None:
+        nonlocal words, numbers
+        for say in says.values():
+            if say.kind == "tables":
+                words += len(say.to)
+                numbers += sum(_numbers(told) for told in say.to.values())
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "link.toml"
+        path.write_text(scenario(agents, pattern, exchange))
+        parts = load_scenario(path).parts("exchange")
+    hears = {i: part.hears for i, part in parts.items()}
+    ended = lockstep.run({i: network(part) for i, part in parts.items()}, hears, observe)
+    depth = next(iter(ended.results.values())).depth
+    return depth, words, numbers, {i: result.allocation for i, result in ended.results.items()}
+
+
+def _numbers(told: Any) -> int:
+    return sum(map(_numbers, told)) if isinstance(told, tuple) else int(isinstance(told, float))
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("agents", nargs="*", type=int, default=[5, 20, 100])
+    print("| agents | graph | exchange | rounds | words a step | numbers a step |\n|---|---|---|---|---|---|")
+    for agents in parser.parse_args().agents:
+        for pattern in ("hub", "ring", "complete"):
+            found = {way: measure(agents, pattern, way) for way in ("flood", "convergecast")}
+            assert found["flood"][3] == found["convergecast"][3], "the two ways differ"
+            for way, (depth, words, numbers, _) in found.items():
+                print(
+                    f"| {agents} | {pattern} | {way} | {depth} | {words // STEPS:,} | {numbers // STEPS:,} |"
+                )
+
+
+if __name__ == "__main__":
+    main()
