@@ -30,7 +30,7 @@ EXAMPLES = """examples:
   vicinal check runs/ID
   vicinal check runs/ID --json --tolerance efficiency=1e-9
   vicinal check runs/ID --probe
-  vicinal check runs/ID --probe --broker mqtts://HOST:8883 --ca tls/ca.pem \\
+  vicinal check runs/ID --probe --broker mqtts://HOST:8883 --ca secrets/ca.pem \\
       --access secrets/agent-n1.json --access secrets/agent-n9.json --access secrets/recorder.json
 """
 

@@ -231,7 +231,7 @@ def test_a_utility_that_cvxpy_cannot_express_never_passes_and_may_fail(tmp_path,
     assert line.number < 1e-5
 
     def take(accounts):
-        accounts["a0"]["result"]["allocation"][0] += 0.1
+        accounts["a00"]["result"]["allocation"][0] += 0.1
 
     tampering.accounts(out, take)
     assert judge(out).lines[0].verdict == "fail"
