@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runner.errors import RunFailed
 
@@ -55,7 +55,8 @@ def main(arguments: argparse.Namespace, parser: Callable[[], argparse.ArgumentPa
                 "file": shtab.FILE,
                 "folder": shtab.DIRECTORY,
             }.get(kind) or dict.fromkeys(SHELLS, f"_vicinal_{kind}")
-    script = shtab.complete(whole, arguments.shell, preamble={"bash": _bash(words), "zsh": _zsh(words)})
+    preamble: Any = {"bash": _bash(words), "zsh": _zsh(words)}  # shtab's own type does not know this form
+    script = shtab.complete(whole, arguments.shell, preamble=preamble)
     sys.stdout.write(script)
     return 0
 

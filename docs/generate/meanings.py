@@ -148,6 +148,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "kappa": "a factor of the step in which prices move",
         "gamma": "the step in which prices move",
         "start": "the first price of every link",
+        "exchange": "how the agents of a link come to know the same numbers",
+        "moves": "how often prices move from one allocation to the next; left out: what fits into 2 D rounds",
     },
     "Learning": {
         "dynamics": "what an agent believes after what it heard",
