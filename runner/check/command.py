@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from broker.transport import parse_url
 from runner.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from runner.check.evidence import Evidence
     from runner.check.lines import Judgement, Line
 
 DESCRIPTION = """Judge a recorded run anew, from its record, what its agents reported and its scenario
@@ -26,6 +29,9 @@ judged."""
 EXAMPLES = """examples:
   vicinal check runs/ID
   vicinal check runs/ID --json --tolerance efficiency=1e-9
+  vicinal check runs/ID --probe
+  vicinal check runs/ID --probe --broker mqtts://HOST:8883 --ca secrets/ca.pem \\
+      --access secrets/agent-n1.json --access secrets/agent-n9.json --access secrets/recorder.json
 """
 
 
@@ -48,6 +54,23 @@ def add_parser(commands: Any) -> None:
         dest="tolerances",
         help="judge a line by this tolerance instead of what is promised (may be repeated)",
     )
+    parser.add_argument(
+        "--probe", action="store_true", help="also try at a broker what agents must not be able to do"
+    )
+    parser.add_argument(
+        "--broker", metavar="URL", help="with --probe: this one, mqtt:// or mqtts://, not one of our own"
+    )
+    parser.add_argument(
+        "--access",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="with --broker: what a process of the run, or its recorder, was told, JSON (repeatable)",
+    )
+    parser.add_argument(
+        "--ca", metavar="FILE", help="with --broker: PEM, whom its certificate must be signed by"
+    )
     parser.set_defaults(command=run)
 
 
@@ -58,12 +81,18 @@ def run(arguments: argparse.Namespace) -> int:
         UserError: for a directory that cannot be judged, and arguments that do not fit together.
     """
     tolerances = read_tolerances(arguments.tolerances)
+    if not arguments.probe and (arguments.broker or arguments.access or arguments.ca):
+        raise UserError("--broker, --access and --ca say where to probe; expected --probe with them")
+    if (arguments.broker is None) != (not arguments.access) or (arguments.ca and not arguments.broker):
+        raise UserError("--broker and --access belong together: where to probe, and with whose credentials")
 
     from runner.check.evidence import gather
     from runner.check.judging import judgement, lines_of
 
     evidence = gather(arguments.run)
     lines = lines_of(evidence)
+    if arguments.probe:
+        lines.append(asyncio.run(_probed(evidence, arguments)))
     found = judgement(evidence, lines, tolerances)
     if arguments.json:
         sys.stdout.write(json.dumps(found.as_dict(), allow_nan=False) + "\n")
@@ -72,6 +101,39 @@ def run(arguments: argparse.Namespace) -> int:
 
         show(found, Console())
     return 1 if found.failed else 0
+
+
+async def _probed(evidence: Evidence, arguments: argparse.Namespace) -> Line:
+    from runner.check import probe
+
+    if arguments.broker is None:
+        return await probe.own(evidence.loaded, evidence.run)
+    try:
+        address = parse_url(arguments.broker, ca=arguments.ca)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    return await probe.elsewhere(evidence.loaded, address, [_told(path) for path in arguments.access])
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """What a process or a recorder was told.
+
+    Raises:
+        UserError: naming the file.
+    """
+    try:
+        told = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"access file {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"access file {path}: not JSON: {error}") from None
+    if not isinstance(told, dict) or not (
+        {"agents", "shared", "client", "run"} <= set(told) or "recorder" in told
+    ):
+        raise UserError(
+            f"access file {path}: expected what `vicinal compose` writes for a process or the recorder"
+        )
+    return told
 
 
 def read_tolerances(given: Sequence[str]) -> dict[str, float]:
