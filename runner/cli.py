@@ -21,6 +21,7 @@ from runner.errors import Interrupted, RunFailed, UserError
 from runner.figures import command as figures
 from runner.help import Parser, add_examples
 from runner.page import command as page_command
+from runner.sweep import command as sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -173,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     figures.add_arguments(plot)
     plot.set_defaults(command=figures.main)
     deviate.add_parser(commands, _scenario_arguments)
+    sweep.add_parser(commands, _scenario_arguments)
 
     doctor = commands.add_parser(
         "doctor",

@@ -82,7 +82,9 @@ def seek(page: Page) -> None:
     for k in range(ended.count()):
         ended.nth(k).click()
         page.wait_for_timeout(600)
-        if "down" in page.inner_text("#legend") and "playing" in page.inner_text("#legend"):
+        slider = page.locator("#slider")
+        played = int(slider.input_value()) - int(slider.get_attribute("min") or 0)
+        if played > 10 and "down" in page.inner_text("#legend"):
             ended.nth(k - 1).click()
             ended.nth(k).click()  # from elsewhere: agents have spoken in between
             return

@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from node.mechanisms.network.multicast import Multicast
-from node.mechanisms.network.takers import Taker, taker
+from node.mechanisms.network.takers import Taker
 from node.mechanisms.network.unicast import Unicast
 from node.strategies.answers import checked
 from node.strategies.claims import ClaimedValuation
 from node.strategies.strategy import Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from node.mechanisms.network.contract import Contract, Quote, Tables
+    from node.mechanisms.network.newton import Summary
     from node.mechanisms.network.prices import Dynamics
     from node.mechanisms.network.takers import Claim
     from node.strategies.strategy import Strategy
 
-# What an entry has behind its quote: the coefficients in use and 1/|v''|.
+# Numbers of an entry behind its quote: coefficients in use, 1/|v''|; with Newton's prices a third one.
 _TAIL = 2
 
 
@@ -54,9 +55,11 @@ class Bent(Taker):
         if not lie.truth:
             side: Any = copy.copy(honest.contract)
             side.valuation = ClaimedValuation(self.true, lie)
-            self.inner = taker(side, honest.dynamics)
+            self.inner = copy.copy(honest)  # prices do not depend on the utility, so they can be kept
+            self.inner.contract = side
         self.contract = self.inner.contract
         self.round = 0
+        self._tail = _TAIL + (self.dynamics.rule == "newton")
 
     def announce(self, guess: float) -> dict[str, Quote]:
         """The honest entries with demand and prices as the strategy has them."""
@@ -70,7 +73,7 @@ class Bent(Taker):
         self.demand = asked
         bent: dict[str, Quote] = {}
         for name, entry in entries.items():
-            last = 1 + prices_in(self.contract, entry[:-_TAIL])
+            last = 1 + prices_in(self.contract, entry[: -self._tail])
             owed = np.array(entry[1:last])
             said = np.maximum(checked(self.strategy.repeat(owed.copy(), seen), owed, "repeat"), 0.0)
             bent[name] = (asked, *said.tolist(), *entry[last:])
@@ -84,6 +87,14 @@ class Bent(Taker):
     def read(self, tables: Tables) -> Any:
         """What the honest behaviour needs."""
         return self.inner.read(tables)
+
+    def summaries(self, tables: Tables) -> dict[str, Summary]:
+        """Honestly; the numbers in them are those of the tables."""
+        return self.inner.summaries(tables)
+
+    def learn(self, summaries: Mapping[str, Summary]) -> None:
+        """As everybody does."""
+        self.inner.learn(summaries)
 
     def update(self, tables: Any) -> float:
         """Honestly: the prices are the same at all agents of a link."""

@@ -210,7 +210,7 @@ def _virtually(stage: Stage, parts: Mapping[str, Part], protocol: ProtocolOf) ->
         )
     except RunFailed as error:
         _reraise(error)
-    return {i: dict(report["result"]) for i, report in reports.items()}
+    return _results(parts, reports)
 
 
 def _over_broker(stage: Stage, parts: Mapping[str, Part], name: str) -> dict[str, dict[str, Any]]:
@@ -235,7 +235,23 @@ def _over_broker(stage: Stage, parts: Mapping[str, Part], name: str) -> dict[str
         reports, _, _ = asyncio.run(run_processes(stage.loaded, own, run, settings))
     except RunFailed as error:
         _reraise(error)
-    return {i: dict(report["result"]) for i, report in reports.items()}
+    return _results(parts, reports)
+
+
+def _results(
+    parts: Mapping[str, Part], reports: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Everybody's.
+
+    Raises:
+        RunFailed: if somebody has none.
+    """
+    absent = [i for i in parts if not reports.get(i, {}).get("result")]
+    if absent:
+        raise RunFailed(
+            f"{', '.join(absent)} ended without a result; expected a scenario whose agents all stay"
+        )
+    return {i: dict(reports[i]["result"]) for i in parts}
 
 
 def _reraise(error: RunFailed) -> None:

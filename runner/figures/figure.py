@@ -137,7 +137,8 @@ def _panels(runs: Sequence[Run], name: str, agents: Sequence[str], nodes: str) -
             title = "Convergence over messages"
             return [Panel(title, _TALL, False, lambda axes: convergence.draw_messages(axes, runs, _TALL))]
         if one is not None:
-            return [Panel("", _TALL, True, lambda axes: convergence.draw_convergence(axes, one, _TALL))]
+            title = f"Convergence{one.partly}" if one.partly else ""
+            return [Panel(title, _TALL, True, lambda axes: convergence.draw_convergence(axes, one, _TALL))]
         return [Panel("Convergence", _TALL, True, lambda axes: convergence.draw_convergence_of(axes, runs))]
     if name == "graph":
         if len(runs) > MOST_GRAPHS:
@@ -145,11 +146,9 @@ def _panels(runs: Sequence[Run], name: str, agents: Sequence[str], nodes: str) -
         placed = graph.place(runs, nodes)
         across, high = placed.size
         side = min(_SIDE, WIDTH * _BESIDE_BAR / across)
-        return [
-            Panel(
-                "Communication graph", side * high, False, lambda axes: graph.draw_graphs(axes, placed, side)
-            )
-        ]
+        arrows = any(run.loaded.directed for run in runs)
+        title = "Communication graph" + ("  (i → j: i listens to j)" if arrows else "")
+        return [Panel(title, side * high, False, lambda axes: graph.draw_graphs(axes, placed, side))]
     found = [_series(run, name, agents) for run in runs]
     if len({len(series) for series in found}) > 1:
         raise UserError(f"{name}: the runs differ in the number of goods; expected the same in all")

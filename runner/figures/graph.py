@@ -26,6 +26,7 @@ _LARGEST, _SMALLEST = 30.0, 2.2  # points across
 _GAP, _MARGIN = 0.25, 0.17  # between two graphs, and about all, in widths of one
 _FAR = 20  # times the median size; from there on a linear scale would show one colour
 _EDGE = "#9a9a9a"
+_MOST_CLEAR = 1500  # edges up to which a page shows them one by one
 
 
 def final_values(run: Run, what: str) -> tuple[str, dict[str, float]]:
@@ -135,7 +136,10 @@ def _draw(axes: Any, run: Run, spots: Any, shade: dict[str, Any], inches: float)
     at, size = dict(zip(graph, spots, strict=True)), _size(spots, inches)
     lines = [(at[a], at[b]) for a, b in graph.edges if directed or a < b]
     thin = 0.9 if len(graph) <= MOST_EXACT else 0.35
-    axes.add_collection(collections.LineCollection(lines, colors=_EDGE, linewidths=thin, zorder=1))
+    faint = min(1.0, max(0.12, _MOST_CLEAR / max(1, len(lines))))  # many cover one another
+    axes.add_collection(
+        collections.LineCollection(lines, colors=_EDGE, linewidths=thin, alpha=faint, zorder=1)
+    )
     if directed:
         _arrows(axes, graph, at, size)
     axes.scatter(
@@ -198,7 +202,7 @@ def _write(axes: Any, at: Any, values: dict[str, float], shade: Callable[[float]
         away = at[i] - middle
         away = 24 * away / (float(np.linalg.norm(away)) or 1.0)
         axes.annotate(
-            f"{word}: {i}, {values[i]:.4g}",
+            f"{word}: {i}, {values[i]:.4g}".replace(" -", " −"),
             at[i],
             tuple(away),
             textcoords="offset points",
@@ -206,7 +210,7 @@ def _write(axes: Any, at: Any, values: dict[str, float], shade: Callable[[float]
             va="center",
             fontsize=8.5,
             arrowprops={"arrowstyle": "-", "color": "black", "linewidth": 0.7},
-            path_effects=[halo()],
+            bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85},
         )
 
 

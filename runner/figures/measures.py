@@ -96,10 +96,12 @@ def largest(deviation: Vector) -> Vector:
 
 
 def tax_balance(record: Record) -> Errors:
-    """|sum of taxes| over sum of |taxes|, in the rounds in which every recorded agent has a tax.
+    """|sum of taxes| over sum of |taxes|, in the rounds in which every agent that pays has a tax.
 
-    A round in which an agent's row is missing says nothing about the budget: NaN.
+    A round in which an agent's row is missing says nothing about the budget: NaN. Who has no row at all was
+    gone before.
     """
     rounds, taxes, _ = record.series("tax")
+    taxes = taxes[:, ~np.isnan(taxes).all(axis=0)]
     with np.errstate(invalid="ignore"):
         return Errors(rounds, np.abs(taxes.sum(axis=1)) / np.abs(taxes).sum(axis=1))

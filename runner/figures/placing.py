@@ -36,7 +36,7 @@ def places(graph: nx.DiGraph, directed: bool) -> Places:
     degrees = [degree for _, degree in plain.degree]
     small = len(plain) <= MOST_EXACT
     if small and (directed or max(degrees) <= 2 or sum(degrees) / len(degrees) > DENSE):
-        return circle(len(plain))
+        return circle(len(plain)) * [1, -1]  # made for terminals, whose rows count downwards
     if small:
         return stress(nx.floyd_warshall_numpy(plain, list(plain)))
     return by_pivots(plain)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from runner import record
+from runner.components import Component
 from runner.consensus import ConsensusResult
+from runner.directory import FORMAT
 from runner.errors import UserError
 from runner.network import NetworkResult
 from runner.result import RunResult
@@ -134,11 +136,12 @@ def _open(directory: Path) -> Run:
     except OSError as error:
         raise UserError(f"{directory}: {error.strerror}; {expected}") from None
     meta = _json(directory / "meta.json")
-    recorded = meta.get("versions", {}).get("vicinal") if isinstance(meta.get("versions"), dict) else None
-    ours = version("vicinal")
-    if _series(recorded) != _series(ours):
+    written = meta.get("format", 1)
+    if written != FORMAT:
+        made = meta["versions"].get("vicinal") if isinstance(meta.get("versions"), dict) else None
         raise UserError(
-            f"{directory}: recorded by vicinal {recorded}; this is {ours}, which reads its own only"
+            f"{directory}: format {written!r}, written by vicinal {made}; expected format {FORMAT}, which "
+            f"vicinal {version('vicinal')} reads"
         )
     if not (directory / "result.json").is_file():
         if (directory / "failed.json").is_file():
@@ -162,11 +165,6 @@ def _beside(directory: Path) -> str:
     return f" (did you mean {directory.parent / near}?)" if near is not None else ""
 
 
-def _series(number: object) -> tuple[str, ...]:
-    """Versions that agree in this read each other's records: before 1.0, releases of one minor version."""
-    return tuple(str(number).split(".")[:2])
-
-
 def _json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_bytes())
@@ -182,7 +180,8 @@ def _json(path: Path) -> dict[str, Any]:
 def _result(path: Path) -> Result:
     """The result as the runner wrote it."""
     data = _json(path)
-    data.pop("finished", None)
+    for derived in ("finished", "component_size"):  # said beside the attributes
+        data.pop(derived, None)
     kind: type[Result] = (
         ConsensusResult if "primitive" in data else NetworkResult if "link_prices" in data else RunResult
     )
@@ -190,7 +189,17 @@ def _result(path: Path) -> Result:
     needed = {name for name, f in every.items() if f.default is MISSING and f.default_factory is MISSING}
     if odd := sorted((needed - data.keys()) | (data.keys() - every.keys())):
         raise UserError(f"{path}: {odd[0]!r} is missing or unknown; expected what this version writes")
+    if isinstance(data.get("components"), list):
+        data["components"] = [_component(path, part) for part in data["components"]]
     for steps in ("errors", "regrets"):
         if isinstance(data.get(steps), dict):
             data[steps] = {int(step): value for step, value in data[steps].items()}
     return kind(**data)
+
+
+def _component(path: Path, part: Any) -> Component:
+    try:
+        lists = tuple(part["agents"]), tuple(part["unheard"])
+        return Component(*lists, *(part[key] for key in ("epoch", "diameter", "rounds", "stranded")))
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path}: a component without {error}; expected what this version writes") from None

@@ -115,7 +115,7 @@ def loads(run: Run) -> list[Series]:
     if not isinstance(run.result, NetworkResult):
         return []
     rounds, values, agents = run.record.series("allocation")
-    if len(agents) < run.result.agents:
+    if set(agents) != set(run.loaded.agents):
         return []  # the loads are those of all
     complete = np.flatnonzero(~np.isnan(values).any(axis=1))
     if not complete.size:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 import time
@@ -111,8 +110,6 @@ async def _page(target: str, options: list[str] | None, sock: Any, arguments: ar
         read = await asyncio.to_thread(scene.read, run_dir)
         follower = Follower(read)
         await asyncio.to_thread(follower.open)
-        if follower.live:
-            os.nice(5)  # where cores are few the run goes first
         if not follower.live and follower.outcome is None:
             sys.stderr.write(f"warning: {run_dir}: the run did not end; its record is what there is of it\n")
         await serve(follower, sock, lambda url: say(f"page: {url}  ({run_dir}; Ctrl-C ends it)"))

@@ -21,6 +21,7 @@ DOCS = ROOT / "docs"
 _FENCE = re.compile(r"^( *)(`{3,})([^`]*)$")
 _MARK = re.compile(r"^<!-- (excerpt|unrun|virtual|exits)(?::| ) *(.*) -->$")
 _NAMED = re.compile(r"^# ([\w-]+\.(?:py|toml))$")
+_SHELLS = {"bash": "sh", "shell": "sh", "py": "python"}
 # An indented block is a formula, a table of a terminal or a session; what begins like this is a session.
 COMMANDS = ("vicinal", "make", "python", "pip", "cd", "mkdir", "docker", "mosquitto", "source", "sudo", ".")
 
@@ -32,7 +33,7 @@ class Block:
     Attributes:
         page: path in the checkout.
         line: of its first line, from 1.
-        language: of the fence; ``sh`` for an indented session, ``indented`` for any other indented block.
+        language: of the fence; of one without, and of indented blocks, ``sh`` if it is a session.
         title: what a reader sees above it, if anything.
         text: its lines, without the indentation of the block.
         mark, reason: of the comment before it; empty if there is none.
@@ -94,6 +95,7 @@ def _blocks(lines, page):
             text = "\n".join(inner.removeprefix(indent) for inner in lines[start:k])
             language, _, rest = info.strip().partition(" ")
             title = re.search(r'title="([^"]*)"', rest)
+            language = _session_or(text, "text") if not language else _SHELLS.get(language, language)
             yield Block(page, start + 1, language, title[1] if title else "", text, mark, reason)
             mark = reason = ""
         elif line.startswith("    ") and line.strip() and (k == 0 or not lines[k - 1].strip()):
@@ -102,14 +104,19 @@ def _blocks(lines, page):
                 k += 1
             text = "\n".join(inner.removeprefix("    ") for inner in lines[start:k]).rstrip()
             k -= 1
-            word = text.split()[0].removeprefix(".venv/bin/").removeprefix("$")
-            yield Block(page, start + 1, "sh" if word in COMMANDS else "indented", "", text, mark, reason)
+            yield Block(page, start + 1, _session_or(text, "indented"), "", text, mark, reason)
             mark = reason = ""
         elif found := _MARK.match(line.strip()):
             mark, reason = found.groups()
         elif line.strip():
             mark = reason = ""
         k += 1
+
+
+def _session_or(text, other):
+    """``sh`` if the first word is a command, or else ``other``."""
+    first = text.split()[0].removeprefix(".venv/bin/") if text.strip() else ""
+    return "sh" if first in COMMANDS else other
 
 
 def pages() -> list[Path]:

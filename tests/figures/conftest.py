@@ -20,6 +20,12 @@ KINDS = {
     "multicast": ("network-multicast-9", ("stopping.tolerance=1e-2",), {"lockstep": True, "plot": True}),
     "consensus": ("consensus-ratio-er-31", ("topology.agents=12",), {"lockstep": True}),
     "exact": ("consensus-minimum-ring-100", ("topology.agents=12",), {"lockstep": True}),
+    "directed": ("directed-8", (), {"lockstep": True}),
+    "left": (
+        "star-9",
+        ("recovery.on_down=continue", 'faults.event=[{kind="leave", agents=["a03"], at=0.5}]'),
+        {"virtual": True},
+    ),
     "free": ("star-9", ("synchrony.mode=free", "topology.agents=5"), {"virtual": True}),
 }
 

@@ -113,9 +113,9 @@ def test_a_directory_that_is_no_finished_run_is_named(
     assert "telemetry.parquet: not the Parquet" in refused(capsys, run)
 
     meta = json.loads((run / "meta.json").read_text())
-    meta["versions"]["vicinal"] = "7.1.0"
+    meta["format"], meta["versions"]["vicinal"] = 7, "7.1.0"
     (run / "meta.json").write_text(json.dumps(meta))
-    assert "recorded by vicinal 7.1.0; this is" in refused(capsys, run)
+    assert "format 7, written by vicinal 7.1.0; expected format" in refused(capsys, run)
     (run / "meta.json").write_text("[]")
     assert "meta.json: holds list; expected an object" in refused(capsys, run)
 

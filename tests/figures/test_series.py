@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from runner.figures import series
-from runner.figures.convergence import distance
+from runner.figures.convergence import _curves, _messages_a_round, distance
+from runner.figures.measures import tax_balance
 from runner.figures.run import Held, Run, open_runs
 from runner.record import Batch, PartWriter, read
 from tests.runner.results import result_of
@@ -81,6 +82,13 @@ def test_the_distance_of_a_consensus_is_that_of_the_worst_estimate(runs: dict[st
     assert errors.values[-1] < 1e-6
 
 
+def test_the_taxes_of_some_agents_are_not_shown_as_the_budget_of_all(runs: dict[str, Path]):
+    whole, part = opened(runs, "private"), opened(runs, "summary")
+    assert "70 of 127 agents" in part.partly
+    assert any("taxes" in curve.text for curve in _curves(whole))
+    assert not any("taxes" in curve.text for curve in _curves(part))
+
+
 def test_a_free_agent_that_has_stopped_keeps_what_it_had(tmp_path: Path):
     writer = PartWriter(tmp_path, "r1")
     ticks = np.array([3, 4, 5])
@@ -94,3 +102,18 @@ def test_a_free_agent_that_has_stopped_keeps_what_it_had(tmp_path: Path):
     np.testing.assert_array_equal(values, [[1.0, np.nan], [2.0, 7.0], [3.0, 7.0]])
     in_rounds = Run("r", result_of(2), read(tmp_path), tmp_path).record.series("allocation")[1]
     assert np.isnan(in_rounds[2, 1])  # there a missing row is a missing row
+
+
+@pytest.mark.parametrize("kind", ["private", "directed", "network", "consensus"])
+def test_messages_are_counted_as_the_run_counted_them(runs: dict[str, Path], kind: str):
+    run = opened(runs, kind)
+    assert _messages_a_round(run) * run.result.rounds == run.result.messages
+
+
+def test_a_run_that_somebody_left_is_that_of_those_who_stayed(runs: dict[str, Path]):
+    run = opened(runs, "left")
+    (gone,) = run.result.left
+    (each,) = series.allocations(run)
+    assert gone not in each.names
+    assert len(each.names) == run.result.agents == 8
+    assert np.isfinite(tax_balance(run.record).values[-1])

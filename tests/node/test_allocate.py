@@ -8,6 +8,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from node.errors import TooFew
 from node.lockstep import run
 from node.mechanisms.contraction import (
     BLOCK_NORM,
@@ -476,7 +477,7 @@ def test_curvature_outside_the_public_range_is_refused():
 
 def test_two_agents_are_refused():
     pair = random_graph(2, 0, directed=False)
-    refused(rules(), "2", graph=pair)
+    refused(rules(), "2", graph=pair, error=TooFew)
 
 
 def test_one_way_ring_of_three_is_the_smallest_directed_graph_there_is():

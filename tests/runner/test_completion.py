@@ -41,7 +41,7 @@ def printed(shell: str) -> str:
     ("typed", "completed"),
     [
         (["comple"], ["completion"]),
-        (["run", "network-co"], ["network-corn-5"]),
+        (["run", "network-mi"], ["network-microgrid-7"]),
         (["run", "star-9", "--lock"], ["--lockstep"]),
         (["run", "star-9", "--set", "stopping.t"], ["stopping.tolerance"]),
         (["plot", "r", "--what", "alloc"], ["allocations"]),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from node.agent import PLAYING, Agent
+from node.agent import JOINING, PLAYING, Agent
 from node.free import Free
 from node.rounds import Rounds
-from node.store import Saved
 
 
 class OneRound(Agent):
@@ -166,16 +165,19 @@ class KeepsOldWords(Agent):
         self.keeper.advance()
 
 
-class ForgetsWhoIsAbsent(Agent):
-    """Comes back from its store and plays with everybody, in an epoch that it began without some."""
+class ForgetsWhoDidNotJoin(Agent):
+    """Begins without somebody who has not come, and does not write that down: its next life counts on it."""
+
+    dropping = False
+
+    def _go_on_without(self, who):
+        self.dropping = self.state is JOINING
+        super()._go_on_without(who)
+        self.dropping = False
 
     def _remember_afresh(self):
-        self.memory.reset(Saved(self.epoch, telemetry=self.telemetry.state()))
-
-    def keep_snapshot(self):
-        absent, self.neighbours.absent = self.neighbours.absent, {}
-        super().keep_snapshot()
-        self.neighbours.absent = absent
+        if not self.dropping:
+            super()._remember_afresh()
 
 
 class NeverTakesBack(Agent):

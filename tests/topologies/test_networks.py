@@ -180,7 +180,7 @@ MISTAKES = {
         LINEAR,
         'name = "linear"',
         'name = "linear"\nprices = "strategic"',
-        'mechanism.prices: got "strategic"; expected another rule',
+        'mechanism.prices: got "strategic"; expected another rule; this one needs',
     ),
     "more than the best response": (
         SMALL,
@@ -193,6 +193,24 @@ MISTAKES = {
         'name = "unicast"',
         'name = "unicast"\nprices = "strategic"\nmoves = 2',
         "mechanism.moves: got 2; expected 1",
+    ),
+    "Newton's prices with another mechanism": (
+        LINEAR,
+        'name = "linear"',
+        'name = "linear"\nprices = "newton"',
+        'mechanism.prices: got "newton"; expected another rule; this one needs name = "unicast"',
+    ),
+    "a factor of Newton's step": (
+        SMALL,
+        'name = "unicast"',
+        'name = "unicast"\nprices = "newton"\nkappa = 0.5',
+        "mechanism.kappa: got 0.5; expected no such key",
+    ),
+    "sums for Newton's prices": (
+        SMALL,
+        'name = "unicast"',
+        'name = "unicast"\nprices = "newton"\nexchange = "convergecast"',
+        'mechanism.exchange: got "convergecast"; expected "flood"',
     ),
     "sums where tables are needed": (
         LINEAR,

@@ -11,6 +11,7 @@ import networkx as nx
 import numpy as np
 
 from node.mechanisms.network.valuations import FAMILIES, build
+from node.protocols.network.facts import width_of
 from topologies.errors import Invalid, Problem, listed, shown
 from topologies.nearest import did_you_mean
 from topologies.network.routing import backbone, link_name, route
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 # The floor d of chapter 3 where none is given: this part of the smallest capacity, shared by all its agents.
 FLOOR = 1e-3
-# Numbers of a table's entry in a group and on a row, for those that only forward it.
-WIDTHS = {"unicast": 5, "multicast": 6, "linear": 4, "group": 7}
 
 
 @dataclass(frozen=True)
@@ -310,11 +309,17 @@ def told(
     linear = mechanism.name == "linear"
     group_of = {i: name for name, members in network.groups.items() for i in members}
     facts: dict[str, dict[str, Any]] = {}
+    routes: dict[str, dict[str, float]] = {}
+    for name, link in network.links.items():
+        for i, a in link["coefficients"].items():
+            routes.setdefault(i, {})[name] = a
     for name, link in network.links.items():
         public = {"capacity": link["capacity"], "coefficients": link["coefficients"]}
         if mechanism.name == "multicast":
             # An agent in no group given is a group of its own.
             public["groups"] = {i: group_of.get(i, i) for i in link["coefficients"]}
+        if mechanism.prices == "newton":
+            public["routes"] = {i: routes[i] for i in link["coefficients"]}
         facts[name] = public
     if linear:
         floor = environment.floor if environment.floor is not None else default_floor(network)
@@ -336,7 +341,7 @@ def told(
             name: {
                 "members": list(_carriers(network, link["coefficients"]) if linear else link["coefficients"]),
                 "relays": link["relays"],
-                "width": WIDTHS[mechanism.name],
+                "width": width_of(mechanism.name, mechanism.prices),
             }
             for name, link in network.links.items()
             if agent in link["relays"] and name not in own

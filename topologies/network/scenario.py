@@ -26,6 +26,10 @@ BALANCES = {
 # Agents up to which an eta of the file's own is checked: every one of them costs some ten milliseconds.
 FEW = 100
 RULES = ("proof", "observed")
+# Price rules for unicast alone, and their largest kappa.
+ALONE = {"strategic": 1.0, "newton": 1.0}
+# Links up to which Newton's prices are played: every agent solves a system of that size, in plain floats.
+MOST_LINKS = 100
 ETA = {"unicast": 0.02, "multicast": 0.02, "linear": 0.05}
 
 
@@ -53,6 +57,14 @@ def load(spec: Scenario, folder: Path) -> tuple[nx.DiGraph, bool, dict[str, dict
             Problem("topology", "has edges of one direction", "an undirected graph; tables go both ways")
         )
     building.check_graph(network, mechanism.name, graph)
+    if mechanism.prices == "newton" and len(network.links) > MOST_LINKS:
+        raise Invalid(
+            Problem(
+                "mechanism.prices",
+                f'got "newton" with {len(network.links)} links',
+                f"at most {MOST_LINKS}: every agent solves a system of all links",
+            )
+        )
     valuations = building.draw_valuations(environment, network.agents, spec.seed)
     told = building.told(network, environment, mechanism, valuations)
     public = rules(spec)
@@ -128,10 +140,7 @@ def _sections(spec: Scenario) -> tuple[NetworkEnvironment, NetworkMechanism]:
                 'a number > 0 with prices = "constant", and no such key otherwise',
             )
         )
-    if mechanism.exchange == "convergecast" and (mechanism.name, mechanism.prices == "strategic") != (
-        "unicast",
-        False,
-    ):
+    if mechanism.exchange == "convergecast" and (mechanism.name != "unicast" or mechanism.prices in ALONE):
         raise Invalid(
             Problem(
                 "mechanism.exchange",
@@ -139,8 +148,8 @@ def _sections(spec: Scenario) -> tuple[NetworkEnvironment, NetworkMechanism]:
                 '"flood": sums are all that price-taking unicast needs, all else needs whole tables',
             )
         )
-    if mechanism.prices == "strategic":
-        _check_strategic(mechanism)
+    if mechanism.prices in ALONE:
+        _check_alone(mechanism)
     if spec.stopping.rule not in RULES and "rule" in spec.stopping.model_fields_set:
         raise Invalid(
             Problem(
@@ -169,23 +178,27 @@ def _sections(spec: Scenario) -> tuple[NetworkEnvironment, NetworkMechanism]:
     return environment, mechanism
 
 
-def _check_strategic(mechanism: NetworkMechanism) -> None:
+def _check_alone(mechanism: NetworkMechanism) -> None:
+    """Rules for unicast only, with one move a step."""
+    rule, most = mechanism.prices, ALONE[mechanism.prices]
     if mechanism.name != "unicast":
         raise Invalid(
-            Problem(
-                "mechanism.prices",
-                'got "strategic"',
-                'another rule; best responses are played with name = "unicast" only',
-            )
+            Problem("mechanism.prices", f'got "{rule}"', 'another rule; this one needs name = "unicast"')
         )
-    if mechanism.kappa > 1.0:
+    if mechanism.kappa > most or (rule == "newton" and mechanism.kappa < most):
         raise Invalid(
-            Problem("mechanism.kappa", f"got {mechanism.kappa}", "at most 1, the whole way to the response")
+            Problem(
+                "mechanism.kappa",
+                f"got {mechanism.kappa}",
+                "at most 1, the whole way to the response" if rule == "strategic" else "no such key",
+            )
         )
     if mechanism.moves not in (None, 1):
         raise Invalid(
             Problem(
-                "mechanism.moves", f"got {mechanism.moves}", "1: a response needs the factor of its round"
+                "mechanism.moves",
+                f"got {mechanism.moves}",
+                "1: a move needs what the whole network agrees on in its step",
             )
         )
 
@@ -207,7 +220,7 @@ def rules(spec: Scenario) -> dict[str, Any]:
             "kappa": mechanism.kappa,
             "gamma": mechanism.gamma,
             "start": mechanism.start,
-            "moves": 1 if mechanism.prices == "strategic" else mechanism.moves,
+            "moves": 1 if mechanism.prices in ALONE else mechanism.moves,
         },
         "stopping": {"rule": rule(spec), "tolerance": stopping.tolerance, "scale": stopping.scale, **limit},
     }

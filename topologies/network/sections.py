@@ -146,8 +146,8 @@ class NetworkMechanism(Section):
     eta: float | None = Field(default=None, gt=0, description="a finite number > 0")
     xi: float = Field(default=0.02, gt=0, description="a finite number > 0, for multicast")
     zeta: float = Field(default=1.0, gt=0, description="a finite number > 0")
-    prices: Literal["fast", "padr", "proved", "constant", "strategic"] = Field(
-        default="fast", description='"fast", "padr", "proved", "constant" or "strategic"'
+    prices: Literal["fast", "newton", "padr", "proved", "constant", "strategic"] = Field(
+        default="fast", description='"fast", "newton", "padr", "proved", "constant" or "strategic"'
     )
     kappa: float = Field(default=1.0, gt=0, lt=2, description="a number in (0, 2)")
     gamma: float | None = Field(

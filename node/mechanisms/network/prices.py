@@ -15,7 +15,7 @@ PATIENCE = 50
 # Below this excess, relative to the capacity, rounding is all that is left to improve.
 NOISE = 1e-13
 
-RULES = ("fast", "padr", "proved", "constant", "strategic")
+RULES = ("fast", "newton", "padr", "proved", "constant", "strategic")
 
 RowState = tuple[float, float, float, bool, float, float, int]
 
@@ -29,7 +29,8 @@ class Dynamics:
             Agents turn to ``proved`` while that is called for (``fallback``). ``padr``: plain steps scaled by
             the curvature at the current demands. ``proved``: plain steps scaled by the least curvature of
             the whole range, which provably converge, slowly. ``constant``: plain steps of ``gamma``.
-            ``strategic``: no price dynamics but best responses of the game, which do not converge.
+            ``newton``: projected Newton, from the sums of all links (module ``newton``); kappa does not
+            matter. ``strategic``: no price dynamics but best responses of the game, which do not converge.
         kappa: multiplies the scaled step; 1 is the default, 2 the limit of stability.
         gamma: the constant step, money per unit of excess; with ``constant`` only.
         start: the price of every link before the first round, >= 0.

@@ -70,6 +70,9 @@ def play(takers: Mapping[AgentId, Taker], moves: int = 1, fallback: Fallback | N
         claimed = {i: takers[i].claim(seen[i], least) for i in agents}
         claims = {i: claim for i, (claim, _) in claimed.items()}
         gap = len(agents) * max(part for _, part in claimed.values())
+        told = {name: summary for i in agents for name, summary in takers[i].summaries(tables).items()}
+        for i in agents:
+            takers[i].learn({name: told[name] for name in sorted(told)})
         residual = max(takers[i].update(seen[i]) for i in agents)
         yield Step(tables, factor, shares, gap, claims, residual)
         guess = factor

@@ -26,9 +26,13 @@ from node.mechanisms.network.unicast import Unicast
 from node.mechanisms.network.valuations import demand
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from node.mechanisms.network.contract import Contract, Quote, Seen, Tables
+    from node.mechanisms.network.newton import Summary
     from node.mechanisms.network.sums import LinkSums
     from node.mechanisms.network.valuations import Valuation
+    from node.part import AgentId
 
 # Roundings that a gap is trusted to no better than: two values of v, 1.5 units in the last place each, and P.
 _ROUNDINGS = 4.0 * sys.float_info.epsilon
@@ -104,6 +108,15 @@ class Taker(ABC):
     def read(self, tables: Tables) -> Any:
         """What the agent needs of its tables; ``claim`` and ``update`` take it in their place."""
         return tables
+
+    def summaries(self, tables: Tables) -> dict[str, Summary]:
+        """What this agent has to tell the whole network of its links; nothing, but for Newton's prices."""
+        return {}
+
+    def learn(self, summaries: Mapping[str, Summary]) -> None:
+        """What everybody told the network in this round; for Newton's prices."""
+        if summaries:
+            raise ValueError(f"{type(self).__name__} moves prices by its own links alone")
 
     @abstractmethod
     def update(self, tables: Any) -> float:
@@ -362,12 +375,26 @@ class LinearTaker(Taker):
         return (*self.prices.values(), *self.ties.values(), *offsets)
 
 
-def taker(contract: Unicast | Multicast | Linear, dynamics: Dynamics) -> Taker:
+def taker(
+    contract: Unicast | Multicast | Linear,
+    dynamics: Dynamics,
+    routes: Mapping[str, Mapping[AgentId, Mapping[str, float]]] | None = None,
+) -> Taker:
     """The agent over a contract: a price-taking one, or with the rule "strategic" one of ``responder``.
 
+    Args:
+        contract: its side of the mechanism.
+        dynamics: the rule.
+        routes: with the rule "newton": own link -> member -> that member's links and its coefficients there.
     Raises:
-        ValueError: for "strategic" with another mechanism than unicast.
+        ValueError: for "strategic" and "newton" with another mechanism than unicast; "newton" without routes.
     """
+    if dynamics.rule == "newton":
+        from node.mechanisms.network.newton_taker import NewtonTaker  # it is a Taker, too
+
+        if not isinstance(contract, Unicast) or routes is None:
+            raise ValueError(f"agent {contract.me}: Newton's prices need unicast and the members' routes")
+        return NewtonTaker(contract, dynamics, routes)
     if dynamics.rule == "strategic":
         from node.mechanisms.network.responder import Responder  # it is a Taker, so it imports this module
 

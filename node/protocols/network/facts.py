@@ -31,6 +31,11 @@ WIDTHS = {"unicast": 5, "multicast": 6, "linear": 4}
 GROUP_WIDTH = 7
 
 
+def width_of(mechanism: str, rule: str) -> int:
+    """Numbers of an entry; Newton's prices need the surplus, too."""
+    return WIDTHS[mechanism] + (rule == "newton")
+
+
 @dataclass(frozen=True, slots=True)
 class Own:
     """What an agent plays with.
@@ -40,12 +45,14 @@ class Own:
         channels: those it is a member or a relay of, by name.
         widths: channel -> numbers of an entry.
         prints: own channel -> a fingerprint of its public facts, a whole number below 2^48.
+        routes: own link -> member -> that member's links and coefficients; where the facts have them.
     """
 
     contract: Unicast | Multicast | Linear
     channels: Mapping[str, Channel]
     widths: Mapping[str, int]
     prints: Mapping[str, float]
+    routes: Mapping[str, Mapping[str, Mapping[str, float]]] | None
 
 
 def contract_of(agent: str, rules: Mapping[str, Any], own: Mapping[str, Any]) -> Unicast | Multicast | Linear:
@@ -56,9 +63,9 @@ def contract_of(agent: str, rules: Mapping[str, Any], own: Mapping[str, Any]) ->
         rules: ``mechanism``; ``balance``: "weak", "strong" (chapters 1, 2), "equilibrium" or "everywhere"
             (chapter 3); ``eta``; ``zeta`` (1, 2); ``xi`` (2).
         own: ``valuation``, a spec for ``valuations.build``; ``links``: name -> ``capacity``,
-            ``coefficients``, for multicast ``groups``; for linear ``rows``: name -> ``capacity``,
-            ``coefficients``, ``floors``, ``groups`` (name -> members), and ``group`` (``name``, ``members``)
-            or None, ``floor``, ``ceiling`` or None.
+            ``coefficients``, for multicast ``groups``, with the rule "newton" ``routes`` (member -> link ->
+            coefficient); for linear ``rows``: name -> ``capacity``, ``coefficients``, ``floors``, ``groups``
+            (name -> members), and ``group`` (``name``, ``members``) or None, ``floor``, ``ceiling`` or None.
     Raises:
         ValueError: for an unknown mechanism or balance, and for all that the mechanism refuses.
     """
@@ -119,7 +126,7 @@ def own_of(part: Part) -> Own:
     widths: dict[str, int] = {}
     prints: dict[str, float] = {}
     for name in contract.channels:
-        widths[name] = WIDTHS[rules["mechanism"]]
+        widths[name] = width_of(rules["mechanism"], rules["dynamics"]["rule"])
         if isinstance(contract, Linear):
             if name in contract.rows:
                 members, facts = contract.rows[name].carriers, own["rows"][name]
@@ -133,7 +140,9 @@ def own_of(part: Part) -> Own:
     for name, facts in own["forwards"].items():
         channels[name] = Channel(name, tuple(sorted(facts["members"])), tuple(sorted(facts["relays"])))
         widths[name] = facts["width"]
-    return Own(contract, {name: channels[name] for name in sorted(channels)}, widths, prints)
+    links = own.get("links", {})
+    routes = {name: facts["routes"] for name, facts in links.items() if "routes" in facts}
+    return Own(contract, {name: channels[name] for name in sorted(channels)}, widths, prints, routes or None)
 
 
 def fingerprint(facts: Any) -> float:

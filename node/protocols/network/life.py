@@ -18,6 +18,7 @@ from node.mechanisms.network.fallback import Fallback
 from node.mechanisms.network.sums import TERMS, of_parts, terms
 from node.mechanisms.network.takers import Claim, taker
 from node.mechanisms.network.unicast import Unicast
+from node.protocols.network.agreement import agreement
 from node.protocols.network.convergecast import Branch, convergecast, plant
 from node.protocols.network.facts import dynamics_of, own_of
 from node.protocols.network.tables import Flooded, flood
@@ -143,7 +144,7 @@ def network(
     stopping = rules["stopping"]
     by_proof = stopping["rule"] == "proof"
     rule = dynamics_of(rules)
-    me, fallback = taker(own.contract, rule), Fallback()
+    me, fallback = taker(own.contract, rule, own.routes), Fallback()
     if behave is not None:
         me = behave(me)
     if resume is None:
@@ -190,15 +191,18 @@ def network(
         in_use = last.share.allocation if last is not None else 0.0
         use(2 * step, in_use)
 
-        least, part_of_gap, size, all_satisfied = yield from minimum(
-            (
-                min(own.contract.limits(tables).values()),
-                -(last.part if last is not None else FREE),
-                -(last.share.allocation if last is not None else 0.0),
-                float(before.proved) if before is not None else 0.0,
-            ),
-            diameter,
+        values = (
+            min(own.contract.limits(tables).values()),
+            -(last.part if last is not None else FREE),
+            -(last.share.allocation if last is not None else 0.0),
+            float(before.proved) if before is not None else 0.0,
         )
+        if rule.rule == "newton":
+            numbers, summaries = yield from agreement(values, me.summaries(tables), diameter)
+            me.learn(summaries)
+        else:
+            numbers = yield from minimum(values, diameter)
+        least, part_of_gap, size, all_satisfied = numbers
         factor = own.contract.factor(least)
         gap = FREE
         if last is not None:

@@ -93,8 +93,8 @@ def test_agents_change_the_rule_together_and_as_in_sequential_play(monkeypatch):
     turned = []
     follow = life.taker
 
-    def watched(contract, dynamics):
-        made = follow(contract, dynamics)
+    def watched(contract, dynamics, routes):
+        made = follow(contract, dynamics, routes)
         inner = made.follow
         made.follow = lambda rule: (turned.append((contract.me, rule.rule)), inner(rule))[1]
         return made

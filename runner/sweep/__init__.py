@@ -1,0 +1,1 @@
+"""``vicinal sweep``: a grid of parameters and seeds, played over processes, resumable."""
