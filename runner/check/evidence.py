@@ -152,8 +152,8 @@ def _reports(directory: Path, loaded: LoadedScenario) -> tuple[dict[str, dict[st
     ordered.add_edges_from(graph.edges)
     if not reports or not nx.is_strongly_connected(ordered):
         raise UserError(
-            f"{directory / accounts.NAME}: {len(reports)} of {len(loaded.agents)} agents have a result, and they "
-            "are not in one piece; expected a run that ended among agents that are connected"
+            f"{directory / accounts.NAME}: {len(reports)} of {len(loaded.agents)} agents have a result, and "
+            "they are not in one piece; expected a run that ended among agents that are connected"
         )
     return reports, replace(
         loaded, graph=ordered, utilities={i: loaded.utilities[i] for i in sorted(reports)}
