@@ -45,12 +45,13 @@ def write(directory: Path, reports: Mapping[str, Mapping[str, Any]]) -> None:
     os.replace(temporary, path)
 
 
-def read(directory: Path, agents: Sequence[str]) -> dict[str, dict[str, Any]]:
+def read(directory: Path, agents: Sequence[str], *, some: bool = False) -> dict[str, dict[str, Any]]:
     """The account of every agent, ids ascending.
 
     Args:
         directory: of the run.
         agents: whose accounts there must be.
+        some: whether some may be missing, or be of an agent that ended without a result: these are left out.
     Raises:
         UserError: naming the file, the line or the agent, and what is wrong.
     """
@@ -67,12 +68,14 @@ def read(directory: Path, agents: Sequence[str]) -> dict[str, dict[str, Any]]:
             account = json.loads(line)
         except ValueError as error:
             raise UserError(f"{path}: line {number}: not JSON: {error}") from None
+        if some and isinstance(account, dict) and account.get("result", ()) is None:
+            continue
         if not isinstance(account, dict) or not all(
             isinstance(account.get(name), kind) for name, kind in _NEEDED.items()
         ):
             raise UserError(f"{path}: line {number}: expected an account with {', '.join(_NEEDED)}")
         found[account["agent"]] = account
-    if set(found) != set(agents):
+    if set(found) != set(agents) and not (some and set(found) <= set(agents)):
         missing, strange = sorted(set(agents) - set(found)), sorted(set(found) - set(agents))
         seen = (
             f"nothing of {', '.join(missing[:5])}" if missing else f"an account of {', '.join(strange[:5])}"

@@ -48,10 +48,13 @@ def _last_rows(evidence: Evidence) -> str | None:
     if evidence.free or not len(record):
         return None
     newest = record.epoch == record.epoch.max()
-    last = np.full(len(record.agents), -1, np.int64)
-    np.maximum.at(last, record.agent[newest], record.round[newest])
+    every = np.full(len(record.agents), -1, np.int64)
+    np.maximum.at(every, record.agent[newest], record.round[newest])
+    there = [k for k, agent in enumerate(record.agents) if agent in evidence.accounts]
+    last = every[there]
     rounds = max(account["rounds"] for account in evidence.accounts.values())
-    wrong = [f"{i} ({k})" for i, k in zip(record.agents, last.tolist(), strict=True) if k != last.max()]
+    ends = zip((record.agents[k] for k in there), last.tolist(), strict=True)
+    wrong = [f"{i} ({k})" for i, k in ends if k != last.max()]
     if wrong:
         return (
             f"the record of others goes to round {int(last.max())}, that of {', '.join(wrong[:5])} does not"
@@ -67,7 +70,7 @@ def distributed(evidence: Evidence) -> Line:
     Synchronisation needs both directions of an edge, so a message from i to j is in order if either listens
     to the other.
     """
-    graph, crossed, unaccounted = evidence.loaded.graph, [], []
+    graph, crossed, unaccounted = evidence.graph, [], []
     total = 0
     for i, account in evidence.accounts.items():
         near = set(graph.successors(i)) | set(graph.predecessors(i))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import networkx as nx
 import numpy as np
 
 from runner import accounts, record
@@ -29,7 +30,9 @@ class Evidence:
     Attributes:
         directory: of the run.
         run, mode: its id, and how it was run.
-        loaded: the scenario, resolved: explicit graph and utilities.
+        loaded: the scenario, resolved, explicit graph and utilities: of the agents that were there to the
+            end.
+        graph: of all that ever took part.
         rules: the public rules of its contract.
         accounts: agent -> what it reported at its end, ids ascending.
         record: what was measured; empty if nothing was recorded.
@@ -39,6 +42,7 @@ class Evidence:
     run: str
     mode: str
     loaded: LoadedScenario
+    graph: nx.DiGraph
     rules: dict[str, Any]
     accounts: dict[str, dict[str, Any]]
     record: Record
@@ -73,7 +77,8 @@ class Evidence:
         Returns:
             rounds (R,) ascending; values (R, N, K), agents ascending.
         """
-        rounds, values, _ = self.record.goods(name)
+        rounds, values, agents = self.record.goods(name)
+        values = values[:, [k for k, agent in enumerate(agents) if agent in self.accounts]]
         whole = ~np.isnan(values).any(axis=(1, 2))
         return rounds[whole], values[whole]
 
@@ -111,14 +116,47 @@ def gather(directory: Path) -> Evidence:
             f"{directory / 'telemetry.parquet'}: of run {recorded.run}; expected {meta.get('run')}, as "
             "meta.json"
         )
+    reports, left = _reports(directory, loaded)
     return Evidence(
         directory,
         str(meta.get("run")),
         str(result.get("mode")),
-        loaded,
+        left,
+        loaded.graph,
         loaded.contract(),
-        accounts.read(directory, loaded.agents),
+        reports,
         recorded,
+    )
+
+
+def _reports(directory: Path, loaded: LoadedScenario) -> tuple[dict[str, dict[str, Any]], LoadedScenario]:
+    """The accounts of those who were there to the end, and the scenario as it is among them.
+
+    Where agents may leave, or the others go on without one that is down, what is left plays the same contract
+    on what is left of the graph.
+
+    Raises:
+        UserError: if an account is missing and may not be; if those who are left are in several parts.
+    """
+    spec = loaded.spec
+    events = spec.faults.event if spec.faults is not None else ()
+    if spec.recovery.on_down != "continue" and not any(event.kind == "leave" for event in events):
+        return accounts.read(directory, loaded.agents), loaded
+    reports = accounts.read(directory, loaded.agents, some=True)
+    if len(reports) == len(loaded.agents):
+        return reports, loaded
+    graph = loaded.graph.subgraph(reports).copy()
+    # Ids ascending, which a subgraph does not promise.
+    ordered = nx.DiGraph()
+    ordered.add_nodes_from(sorted(reports))
+    ordered.add_edges_from(graph.edges)
+    if not reports or not nx.is_strongly_connected(ordered):
+        raise UserError(
+            f"{directory / accounts.NAME}: {len(reports)} of {len(loaded.agents)} agents have a result, and "
+            "they are not in one piece; expected a run that ended among agents that are connected"
+        )
+    return reports, replace(
+        loaded, graph=ordered, utilities={i: loaded.utilities[i] for i in sorted(reports)}
     )
 
 

@@ -180,6 +180,12 @@ def test_agents_that_remember_have_no_factor_a_round(tmp_path):
     assert {line.verdict for line in lines.values()} == {"pass"}
 
 
+def test_a_run_that_agents_left_is_judged_among_those_that_stayed(tmp_path):
+    lines = played(tmp_path, "leaving-er-12")
+    assert {line.verdict for line in lines.values()} == {"pass"}
+    assert len((tmp_path / "run" / "accounts.jsonl").read_text().splitlines()) < 12
+
+
 def test_without_a_record_what_needs_one_is_not_checked(tmp_path):
     lines = played(tmp_path, "star-9", "record.every=0", lockstep=True)
     assert lines[CONTRACTION].verdict == "not checked"

@@ -25,6 +25,7 @@ COUNTS = {
     "received_bytes": 10,
     "resent": 0,
     "rejected": {"duplicate": 2},
+    "heard_from": {HUB: 1},
     "first_round_at": None,
 }
 PROGRESS = {

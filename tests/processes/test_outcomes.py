@@ -172,6 +172,7 @@ def test_directory_holds_what_is_documented(by_function):
         "scenario.toml",
         "resolved.json",
         "meta.json",
+        "accounts.jsonl",
         "telemetry.parquet",
         "result.json",
         "convergence.png",
@@ -225,6 +226,7 @@ async def test_run_without_record_leaves_none(spy, tmp_path):
         "scenario.toml",
         "resolved.json",
         "meta.json",
+        "accounts.jsonl",
         "result.json",
     }
     assert spy.scribes == []
