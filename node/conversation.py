@@ -203,10 +203,15 @@ class Conversation:
         )
 
     def again(self, j: AgentId) -> Outgoing:
-        """What one neighbour may still need, as messages to it alone."""
+        """What one neighbour may still need, as messages to it alone, the newest first.
+
+        A copy of the round before that came first would look as if this agent were waiting, too.
+        """
         topic = self._links.private(j)
         # A broadcast's payload is what it would have read; whoever does not listen has messages of its own.
-        return [(topic, dict(outgoing).get(topic, outgoing[0][1])) for outgoing in self.kept if outgoing]
+        return [
+            (topic, dict(outgoing).get(topic, outgoing[0][1])) for outgoing in reversed(self.kept) if outgoing
+        ]
 
     def snapshot(self, every: int) -> Saved | None:
         """What a store needs to resume here, if so many rounds have passed since the last one.

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from node.part import AgentId
     from node.store import Saved
 
+# Seconds between two answers to a neighbour that asks again in the same round; at least the shortest pause.
+ANSWER_EVERY = 0.02
+
 
 class Rounds(Timekeeper):
     """The synchroniser of one agent. See ``Timekeeper``."""
@@ -38,7 +41,7 @@ class Rounds(Timekeeper):
         self._pacer = Pacer(f"{agent.run}/{agent.id}", agent.clock(), agent.crowd)
         self._now: dict[AgentId, Message] = {}
         self._next: dict[AgentId, Message] = {}
-        self._answered: dict[AgentId, int] = {}  # in which round
+        self._answered: dict[AgentId, tuple[int, float]] = {}  # in which round, and when
 
     @property
     def deadline(self) -> float:
@@ -160,10 +163,14 @@ class Rounds(Timekeeper):
         self.again()
 
     def _answer(self, j: AgentId) -> None:
-        """Say the last two rounds again to one neighbour; once a round, or answers would be answered."""
-        agent = self.agent
-        if self._answered.get(j, -1) != agent.round:
-            self._answered[j] = agent.round
+        """Say the last two rounds again to one neighbour: at once, and if it asks on, after a pause.
+
+        An answer may be lost like anything else. Without a pause answers would be answered.
+        """
+        agent, now = self.agent, self.agent.clock()
+        round_, at = self._answered.get(j, (-1, 0.0))
+        if round_ != agent.round or now - at > max(ANSWER_EVERY, self._pacer.shortest):
+            self._answered[j] = agent.round, now
             agent.repeat(agent.conversation.again(j))
 
     def awaited(self) -> Collection[AgentId]:

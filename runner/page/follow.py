@@ -8,6 +8,7 @@ run has ended, its whole record is read once more.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 # Seconds between two looks at the directory; the recorder writes once a second.
 LOOK_EVERY = 0.5
+# Seconds between two readings of what is on file while the broker tells the same sooner: the run may need the
+# processor.
+READ_EVERY = 5.0
 # A broker that loses this connection so many times in a row, each within so many seconds, knows somebody else
 # by the same name: the embedded Mosquitto takes the user for the client. One of us has to yield.
 MOST_LOSSES, LASTING = 5, 5.0
@@ -65,6 +69,7 @@ class Follower:
         self.rejected: Counter[str] = Counter()
         self._number = {agent: k for k, agent in enumerate(scene.agents)}
         self._known: set[Path] = set()
+        self._read_at = -math.inf
         self._run = str(scene.meta["run"])
         self._listening: asyncio.Task[None] | None = None
         self._since, self._losses = 0.0, 0
@@ -139,7 +144,8 @@ class Follower:
         if self._listening is None and "observer" in live:
             self._listening = asyncio.create_task(self._listen(live), name="page-broker")
         new = set((run_dir / "telemetry").glob("part-*.parquet")) - self._known
-        if new:
+        if new and (not self.connected or time.monotonic() - self._read_at >= READ_EVERY):
+            self._read_at = time.monotonic()
             self._known |= new
             self.frames.load(await asyncio.to_thread(record.read_files, sorted(new)))
         events = self._happened()

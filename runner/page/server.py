@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 # Pauses between two pushes, in seconds: of few agents, and of so many that a push is 100 kB and more.
-PUSH_EVERY, PUSH_EVERY_MANY, MANY = 1 / 14, 1 / 5, 200
+PUSH_EVERY, PUSH_EVERY_MANY, MANY = 1 / 11, 1 / 5, 200
 # Pushes that a browser may be behind before it is told to fetch everything anew.
 BEHIND = 30
 # A proxy, or a laptop that slept, closes what is silent.
