@@ -20,7 +20,8 @@ from bisect import insort
 START = 0.25
 # Patient: four rounds, and well above the scheduling jitter of a loaded machine.
 PATIENT, FLOOR = 4.0, 0.05
-# Eager: half as many, and the floor is what a timer of the event loop resolves with a process behind every agent.
+# Eager: half as many, and the floor is what a timer of the event loop resolves with a process behind every
+# agent.
 EAGER, EAGER_FLOOR = 2.0, 0.004
 CEILING = 5.0
 # Rounds for which a loss is remembered.
