@@ -43,7 +43,7 @@ def first_failure(driver, first=0, free=False):
     [
         (bugs.OneRound, 0, "liveness: "),
         (bugs.AcknowledgesReceipt, 16, "liveness: "),
-        (bugs.ForgetsPrevious, 1511, "liveness: "),
+        (bugs.ForgetsPrevious, 900, "liveness: "),
         (bugs.MixesEpochs, 5, ""),
         (bugs.SpeaksFirst, 0, ""),
         (bugs.GivesUp, 87, "liveness: "),
