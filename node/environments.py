@@ -7,6 +7,7 @@ all agents together, and are solved to rounding by the methods that invert a sin
 
 from __future__ import annotations
 
+import abc
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -44,7 +45,7 @@ class Optimum:
     multiplier: Vector
 
 
-class Environment:
+class Environment(abc.ABC):
     """Agents with utilities of the same K goods or features.
 
     Args:
@@ -61,13 +62,13 @@ class Environment:
         self.goods = goods
         self.utilities = {agent: utilities[agent] for agent in sorted(utilities)}
 
+    @abc.abstractmethod
     def optimum(self) -> Optimum:
         """What maximises the sum of all utilities.
 
         Raises:
             UtilityError: naming the agent, if a utility does not do what it promises.
         """
-        raise NotImplementedError
 
     def welfare(self, allocation: Mapping[AgentId, Vector]) -> float:
         """Sum of v_i(x_i), exactly rounded over agents.

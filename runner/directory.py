@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from runner.errors import UserError
+from topologies.nearest import nearest
 
 if TYPE_CHECKING:
     from topologies import LoadedScenario
@@ -120,3 +121,55 @@ def conclude(directory: Path) -> None:
 def write_json(path: Path, data: Any) -> None:
     """Write JSON that any program reads: no NaN, no infinities."""
     path.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A file of a run's directory that holds a JSON object.
+
+    Raises:
+        UserError: in one line naming the file, if it cannot be read or holds something else.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; expected a file of a run directory") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON: {error}; still being written, or torn") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: holds {type(found).__name__}; expected an object")
+    return found
+
+
+def read_meta(directory: Path) -> dict[str, Any]:
+    """What a run's directory says of itself: ``meta.json``.
+
+    Raises:
+        UserError: in one line, if it is no run's directory or one that this version does not read.
+    """
+    expected = "expected a directory that `vicinal run` has made"
+    try:
+        if not directory.is_dir():
+            what = "is no directory" if directory.exists() else "no such run directory"
+            raise UserError(f"{directory}: {what}{_beside(directory)}; {expected}")
+        if not (directory / "meta.json").is_file():
+            raise UserError(f"{directory}: no run directory, for it has no meta.json; {expected}")
+    except OSError as error:
+        raise UserError(f"{directory}: {error.strerror}; {expected}") from None
+    meta = read_object(directory / "meta.json")
+    written = meta.get("format", 1)
+    if written != FORMAT:
+        made = meta["versions"].get("vicinal") if isinstance(meta.get("versions"), dict) else None
+        raise UserError(
+            f"{directory / 'meta.json'}: format {written!r}, written by vicinal {made}; expected format "
+            f"{FORMAT}, which vicinal {version('vicinal')} reads"
+        )
+    return meta
+
+
+def _beside(directory: Path) -> str:
+    """The directory that was meant, if one beside it looks like it."""
+    try:
+        near = nearest(directory.name, [p.name for p in directory.parent.iterdir() if p.is_dir()])
+    except OSError:
+        return ""
+    return f" (did you mean {directory.parent / near}?)" if near is not None else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import networkx as nx
 import numpy as np
 
 from runner import accounts, record
-from runner.directory import FORMAT
+from runner.directory import read_meta, read_object
 from runner.errors import UserError
 from topologies import ScenarioError, load_scenario
 
@@ -90,16 +89,7 @@ def gather(directory: Path) -> Evidence:
         UserError: in one line naming the file: no run directory, incomplete, still being written, failed, of
             another version, or files that belong to different runs.
     """
-    if not directory.is_dir():
-        raise UserError(f"{directory}: no such run directory; expected what `vicinal run` has written")
-    meta = _object(directory / "meta.json")
-    version = meta.get("format", 1)
-    if version != FORMAT:
-        made = meta.get("versions", {}).get("vicinal", "unknown")
-        raise UserError(
-            f"{directory / 'meta.json'}: format {version!r}, written by vicinal {made}; expected format "
-            f"{FORMAT}"
-        )
+    meta = read_meta(directory)
     result = _result(directory)
     try:
         loaded = load_scenario(directory / "resolved.json")
@@ -163,7 +153,7 @@ def _reports(directory: Path, loaded: LoadedScenario) -> tuple[dict[str, dict[st
 def _result(directory: Path) -> dict[str, Any]:
     """What the run says of itself; read only to know that it has ended, and how it was run."""
     if (directory / "failed.json").exists():
-        error = _object(directory / "failed.json").get("error")
+        error = read_object(directory / "failed.json").get("error")
         raise UserError(f"{directory / 'failed.json'}: the run did not end: {error}; expected a finished run")
     if not (directory / "result.json").exists():
         raise UserError(
@@ -171,7 +161,7 @@ def _result(directory: Path) -> dict[str, Any]:
             "expected a "
             "finished run"
         )
-    return _object(directory / "result.json")
+    return read_object(directory / "result.json")
 
 
 def _record(directory: Path, loaded: LoadedScenario) -> Record:
@@ -185,21 +175,4 @@ def _record(directory: Path, loaded: LoadedScenario) -> Record:
             if exact:
                 return found  # exact primitives measure nothing
             raise UserError(f"{directory / 'telemetry.parquet'}: not there; expected the record of the run")
-    return found
-
-
-def _object(path: Path) -> dict[str, Any]:
-    """A file that holds a JSON object.
-
-    Raises:
-        UserError: naming it.
-    """
-    try:
-        found = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; expected a file of a run directory") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON: {error}; still being written, or torn") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: holds {type(found).__name__}; expected an object")
     return found

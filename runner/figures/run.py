@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +12,11 @@ import numpy as np
 from runner import record
 from runner.components import Component
 from runner.consensus import ConsensusResult
-from runner.directory import FORMAT
+from runner.directory import read_meta, read_object
 from runner.errors import UserError
 from runner.network import NetworkResult
 from runner.result import RunResult
 from topologies import ScenarioError, load_scenario
-from topologies.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,26 +123,10 @@ def open_runs(directories: Sequence[Path]) -> list[Run]:
 
 
 def _open(directory: Path) -> Run:
-    expected = "expected a directory that `vicinal run` has made"
-    try:
-        if not directory.is_dir():
-            what = "is no directory" if directory.exists() else "no such run directory"
-            raise UserError(f"{directory}: {what}{_beside(directory)}; {expected}")
-        if not (directory / "meta.json").is_file():
-            raise UserError(f"{directory}: no run directory, for it has no meta.json; {expected}")
-    except OSError as error:
-        raise UserError(f"{directory}: {error.strerror}; {expected}") from None
-    meta = _json(directory / "meta.json")
-    written = meta.get("format", 1)
-    if written != FORMAT:
-        made = meta["versions"].get("vicinal") if isinstance(meta.get("versions"), dict) else None
-        raise UserError(
-            f"{directory}: format {written!r}, written by vicinal {made}; expected format {FORMAT}, which "
-            f"vicinal {version('vicinal')} reads"
-        )
+    read_meta(directory)
     if not (directory / "result.json").is_file():
         if (directory / "failed.json").is_file():
-            failed = str(_json(directory / "failed.json").get("error")).partition("\n")[0]
+            failed = str(read_object(directory / "failed.json").get("error")).partition("\n")[0]
             raise UserError(f"{directory}: the run failed ({failed}); expected one that came to its end")
         raise UserError(
             f"{directory}: no result.json, for the run goes on or was cut off; expected one that has ended"
@@ -156,30 +137,9 @@ def _open(directory: Path) -> Run:
     return Run("", _result(directory / "result.json"), kept, directory / "resolved.json")
 
 
-def _beside(directory: Path) -> str:
-    """The directory that was meant, if one beside it looks like it."""
-    try:
-        near = nearest(directory.name, [p.name for p in directory.parent.iterdir() if p.is_dir()])
-    except OSError:
-        return ""
-    return f" (did you mean {directory.parent / near}?)" if near is not None else ""
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}); the run's directory is damaged") from None
-    if not isinstance(data, dict):
-        raise UserError(f"{path}: holds {type(data).__name__}; expected an object")
-    return data
-
-
 def _result(path: Path) -> Result:
     """The result as the runner wrote it."""
-    data = _json(path)
+    data = read_object(path)
     for derived in ("finished", "component_size"):  # said beside the attributes
         data.pop(derived, None)
     kind: type[Result] = (

@@ -7,7 +7,6 @@ import os
 import platform
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,21 +65,8 @@ def read(run_dir: Path) -> Scene:
     Raises:
         UserError: if it is none, is not whole, or was made by another version; in one line.
     """
-    if not run_dir.is_dir():
-        raise UserError(f"{run_dir}: no such run directory; expected the directory that `vicinal run` names")
-    meta = _json(run_dir, "meta.json")
-    ours, theirs = version("vicinal"), str(meta.get("versions", {}).get("vicinal"))
-    if theirs.split(".")[:2] != ours.split(".")[:2]:
-        raise UserError(
-            f"{run_dir}: recorded by vicinal {theirs}; expected {'.'.join(ours.split('.')[:2])}.x, "
-            f"which this one ({ours}) reads"
-        )
-    if (format_ := meta.get("format", 1)) not in range(1, directory.FORMAT + 1):
-        raise UserError(
-            f"{run_dir}: a run directory of format {format_!r}; expected at most {directory.FORMAT}, "
-            "which this version reads"
-        )
-    _json(run_dir, "resolved.json")
+    meta = directory.read_meta(run_dir)
+    directory.read_object(run_dir / "resolved.json")
     from topologies import ScenarioError, load_scenario
 
     try:
@@ -169,23 +155,6 @@ def ended(run_dir: Path) -> dict[str, Any] | None:
             continue  # not there, or being written
         return found if name == "result.json" else {"failed": str(found.get("error"))}
     return None
-
-
-def _json(run_dir: Path, name: str) -> dict[str, Any]:
-    path = run_dir / name
-    try:
-        found = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(
-            f"{run_dir}: incomplete: {name} is missing; expected what `vicinal run` writes"
-        ) from None
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: expected an object, got {type(found).__name__}")
-    return found
 
 
 def _aim(loaded: LoadedScenario) -> Aim | None:

@@ -135,7 +135,7 @@ def no_tax(copy):
 @pytest.mark.parametrize(
     ("harm", "complaint"),
     [
-        (no_meta, "meta.json: No such file"),
+        (no_meta, "it has no meta.json"),
         (old_format, "meta.json: format 1, written by vicinal 0.1.0; expected format 2"),
         (unfinished, "result.json: not there: the run is still being written, or was killed"),
         (torn_result, "result.json: not JSON"),

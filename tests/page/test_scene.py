@@ -72,10 +72,6 @@ def _write(name: str, text: str) -> Callable[[Path], object]:
     return lambda run_dir: (run_dir / name).write_text(text)
 
 
-def _other_version(run_dir: Path) -> None:
-    changed(run_dir / "meta.json", lambda meta: meta["versions"].update(vicinal="7.2.0"))
-
-
 def _other_format(run_dir: Path) -> None:
     changed(run_dir / "meta.json", lambda meta: meta.update(format=99))
 
@@ -95,15 +91,14 @@ def _other_scenario(run_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (_remove("meta.json"), "incomplete: meta.json is missing"),
-        (_remove("resolved.json"), "incomplete: resolved.json is missing"),
+        (_remove("meta.json"), "it has no meta.json"),
+        (_remove("resolved.json"), "resolved.json: No such file"),
         (_remove("telemetry.parquet"), "no rounds are on file"),
         (_write("meta.json", "{"), "meta.json: not JSON"),
-        (_write("meta.json", "[]"), "expected an object, got list"),
+        (_write("meta.json", "[]"), "meta.json: holds list; expected an object"),
         (_write("resolved.json", "{}"), "resolved.json"),
         (_write("telemetry.parquet", "PAR1"), "not a record of this version"),
-        (_other_format, "a run directory of format 99; expected at most"),
-        (_other_version, "recorded by vicinal 7.2.0; expected 0.1.x"),
+        (_other_format, "meta.json: format 99, written by vicinal"),
         (_other_columns, "not a record of this version; expected Parquet with the columns run, agent"),
         (_other_run, "the record is of run"),
         (_other_scenario, "not of one run"),
