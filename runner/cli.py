@@ -8,19 +8,20 @@ import contextlib
 import json
 import signal
 import sys
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner import completion
 from runner.check import command as check
-from runner.compose import command
+from runner.compose import command as compose
 from runner.deviate import command as deviate
-from runner.doctor import command as diagnosis
+from runner.doctor import command as doctor
 from runner.errors import Interrupted, RunFailed, UserError
 from runner.figures import command as figures
 from runner.help import Parser, add_examples
-from runner.page import command as page_command
+from runner.page import command as page
 from runner.sweep import command as sweep
 
 if TYPE_CHECKING:
@@ -114,28 +115,10 @@ def _parser() -> argparse.ArgumentParser:
     record.add_argument("--quiet", action="store_true", help="no progress display")
     record.set_defaults(command=_record)
 
-    check.add_parser(commands)
-
-    compose = commands.add_parser(
-        "compose",
-        help="write a scenario as a Docker compose project",
-        description=command.DESCRIPTION,
-        epilog=command.EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    _scenario_arguments(compose)
-    command.add_arguments(compose)
-    compose.set_defaults(command=_compose)
-
-    page = commands.add_parser(
-        "page",
-        help="show a run in a browser, live or replayed",
-        description=page_command.DESCRIPTION,
-        epilog=page_command.EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    page_command.add_arguments(page)
-    page.set_defaults(command=_page)
+    _add(commands, "check", "judge a recorded run anew", check, check.main)
+    compose_help = "write a scenario as a Docker compose project"
+    _add(commands, "compose", compose_help, compose, _compose, scenario=True)
+    _add(commands, "page", "show a run in a browser, live or replayed", page, _page)
 
     simulate = commands.add_parser("simulate", help="look for mistakes under storms", description=_SIMULATE)
     simulate.add_argument("scenario", metavar="SCENARIO", nargs="*", help="simulate these, not drawn ones")
@@ -164,37 +147,15 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--quiet", action="store_true", help="no progress display")
     reproduce.set_defaults(command=_reproduce)
 
-    plot = commands.add_parser(
-        "plot",
-        help="draw finished runs",
-        description=figures.DESCRIPTION,
-        epilog=figures.EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    _add(commands, "plot", "draw finished runs", figures, figures.main)
+    deviating = _add(
+        commands, "deviate", "what an agent gains or loses by lying", deviate, deviate.main, scenario=True
     )
-    figures.add_arguments(plot)
-    plot.set_defaults(command=figures.main)
-    deviate.add_parser(commands, _scenario_arguments)
-    sweep.add_parser(commands, _scenario_arguments)
-
-    doctor = commands.add_parser(
-        "doctor",
-        help="look whether this machine can run agents",
-        description=diagnosis.DESCRIPTION,
-        epilog=diagnosis.EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    diagnosis.add_arguments(doctor)
-    doctor.set_defaults(command=_doctor)
-
-    completing = commands.add_parser(
-        "completion",
-        help="print a script that completes what is typed",
-        description=completion.DESCRIPTION,
-        epilog=completion.EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    completion.add_arguments(completing)
-    completing.set_defaults(command=lambda arguments: completion.main(arguments, _parser))
+    deviating.formatter_class = deviate.Help
+    _add(commands, "sweep", "a grid of parameters and seeds, resumable", sweep, sweep.main, scenario=True)
+    _add(commands, "doctor", "look whether this machine can run agents", doctor, _doctor)
+    completing = partial(completion.main, parser=_parser)
+    _add(commands, "completion", "print a script that completes what is typed", completion, completing)
 
     scenarios = commands.add_parser("scenarios", help="list the bundled scenarios")
     scenarios.set_defaults(command=_scenarios)
@@ -204,6 +165,30 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--json", action="store_true", help="print the resolved scenario as JSON")
     show.set_defaults(command=_show)
     add_examples(parser)
+    return parser
+
+
+def _add(
+    commands: Any,
+    name: str,
+    summary: str,
+    module: Any,
+    run: Callable[[argparse.Namespace], int],
+    *,
+    scenario: bool = False,
+) -> argparse.ArgumentParser:
+    """Add a command that has a module of its own, with DESCRIPTION, EXAMPLES and ``add_arguments``."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=module.DESCRIPTION,
+        epilog=module.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if scenario:
+        _scenario_arguments(parser)
+    module.add_arguments(parser)
+    parser.set_defaults(command=run)
     return parser
 
 
@@ -357,16 +342,16 @@ def _print(result: Any, arguments: argparse.Namespace) -> int:
 
 
 def _compose(arguments: argparse.Namespace) -> int:
-    return command.compose(_load(arguments), arguments)
+    return compose.compose(_load(arguments), arguments)
 
 
 def _page(arguments: argparse.Namespace) -> int:
-    return page_command.page(arguments, _until_signal)
+    return page.page(arguments, _until_signal)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
     arguments.overrides, arguments.seed = [], None
-    return diagnosis.main(arguments, _load(arguments) if arguments.scenario is not None else None)
+    return doctor.main(arguments, _load(arguments) if arguments.scenario is not None else None)
 
 
 def _simulate(arguments: argparse.Namespace) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import math
@@ -14,6 +13,7 @@ from broker.transport import parse_url
 from runner.errors import UserError
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from rich.console import Console
@@ -35,15 +35,8 @@ EXAMPLES = """examples:
 """
 
 
-def add_parser(commands: Any) -> None:
-    """Add ``vicinal check`` to the commands."""
-    parser = commands.add_parser(
-        "check",
-        help="judge a recorded run anew",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``vicinal check``."""
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's directory")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     parser.add_argument(
@@ -71,10 +64,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--ca", metavar="FILE", help="with --broker: PEM, whom its certificate must be signed by"
     )
-    parser.set_defaults(command=run)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def main(arguments: argparse.Namespace) -> int:
     """Judge, print; 0 if no line fails, else 1.
 
     Raises:

@@ -34,20 +34,8 @@ OVER = ("lockstep", "virtual", "broker")
 MOST_SIZES = 200
 
 
-def add_parser(commands: Any, scenario_arguments: Any) -> None:
-    """Add the command.
-
-    Args:
-        commands: what ``add_subparsers`` returned.
-        scenario_arguments: adds the arguments of every command that reads a scenario.
-    """
-    parser = commands.add_parser(
-        "deviate",
-        help="what an agent gains or loses by lying",
-        description=DESCRIPTION,
-        formatter_class=_Help,
-    )
-    scenario_arguments(parser)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``vicinal deviate``, but for the scenario's."""
     parser.add_argument(
         "--agent",
         action="append",
@@ -73,10 +61,9 @@ def add_parser(commands: Any, scenario_arguments: Any) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to (default: runs/deviate-...)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     parser.add_argument("--quiet", action="store_true", help="no progress")
-    parser.set_defaults(command=_command)
 
 
-class _Help(argparse.RawDescriptionHelpFormatter):
+class Help(argparse.RawDescriptionHelpFormatter):
     """The list of strategies is made only if somebody asks for it: it takes NumPy."""
 
     def format_help(self) -> str:
@@ -85,14 +72,17 @@ class _Help(argparse.RawDescriptionHelpFormatter):
         lines = []
         for name, kind in STRATEGIES.items():
             what = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
-            lines.append(self._fill_text(f"{name}: {what}", self._width, "  "))
-        return f"{super().format_help()}\n{EXAMPLES}" + "\n".join(lines) + "\n"
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return argparse.HelpFormatter._fill_text(self, text, width, indent)
+            filled = argparse.HelpFormatter._fill_text(self, f"{name}: {what}", self._width, "  ")
+            lines.append(filled)
+        return super().format_help() + "\n".join(lines) + "\n"
 
 
-def _command(arguments: argparse.Namespace) -> int:
+def main(arguments: argparse.Namespace) -> int:
+    """Play, print, draw; 1 if somebody gains while the others hold their messages, else 0.
+
+    Raises:
+        UserError: for a scenario, an agent, a strategy or sizes that cannot be had.
+    """
     from rich.console import Console
 
     from node.imports import extend_path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from runner.errors import UserError
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from rich.console import Console
@@ -38,21 +38,8 @@ MOST_METRICS = 6
 SAY_EVERY = 5.0
 
 
-def add_parser(commands: Any, scenario_arguments: Any) -> None:
-    """Add the command.
-
-    Args:
-        commands: what ``add_subparsers`` returned.
-        scenario_arguments: adds the arguments of every command that reads a scenario.
-    """
-    parser = commands.add_parser(
-        "sweep",
-        help="a grid of parameters and seeds, resumable",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    scenario_arguments(parser)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``vicinal sweep``, but for the scenario's."""
     parser.add_argument(
         "--grid",
         action="append",
@@ -79,10 +66,14 @@ def add_parser(commands: Any, scenario_arguments: Any) -> None:
     parser.add_argument("--again", action="store_true", help="play runs again that failed")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     parser.add_argument("--quiet", action="store_true", help="no progress")
-    parser.set_defaults(command=_command)
 
 
-def _command(arguments: argparse.Namespace) -> int:
+def main(arguments: argparse.Namespace) -> int:
+    """Play what is left of the grid, print, draw; 1 if a run failed, else 0.
+
+    Raises:
+        UserError: for a grid, seeds, metrics or a folder that cannot be had.
+    """
     from rich.console import Console
 
     from runner.simulation.report import seeds_of
