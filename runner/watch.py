@@ -15,7 +15,7 @@ from broker.codec import Malformed
 from node import report, status
 from node.status import DOWN
 from runner.errors import RunFailed
-from runner.launch import who_waits
+from runner.launched import who_waits
 from runner.lives import Lives
 
 if TYPE_CHECKING:
