@@ -34,6 +34,38 @@ REPORT_EVERY, REPORT_SHARE = 0.5, 20.0
 FLUSH_EVERY = 256
 
 
+def in_turn(
+    parts: Mapping[str, Part],
+    protocol: ProtocolOf,
+    observe: Callable[[int, Mapping[str, Say]], None],
+    passed: type[Exception],
+) -> lockstep.Lockstep:
+    """Play in lockstep, errors told as those of a run.
+
+    Args:
+        parts: agent -> its part.
+        protocol: what every agent plays.
+        observe: called with every round and what is said in it.
+        passed: what comes through as it is.
+    Raises:
+        RunFailed: naming the agent that cannot go on.
+    """
+    try:
+        return lockstep.run(
+            {name: protocol(part, None) for name, part in parts.items()},
+            {name: part.hears for name, part in parts.items()},
+            observe,
+        )
+    except passed:
+        raise
+    except AgentError as error:
+        raise RunFailed(str(error)) from error
+    except Exception as error:
+        # The protocol is the user's code: whatever it raises ends the run, named.
+        where = "; ".join(getattr(error, "__notes__", []))
+        raise RunFailed(f"{where}: {type(error).__name__}: {error}") from error
+
+
 def run_stepped(
     parts: Mapping[str, Part],
     directory: Path | None = None,
@@ -78,19 +110,7 @@ def run_stepped(
             report_at = after + max(REPORT_EVERY, REPORT_SHARE * (after - now))
 
     try:
-        ended = lockstep.run(
-            {name: protocol(part, None) for name, part in parts.items()},
-            {name: part.hears for name, part in parts.items()},
-            observe,
-        )
-    except Interrupted:
-        raise
-    except AgentError as error:
-        raise RunFailed(str(error)) from error
-    except Exception as error:
-        # The protocol is the user's code: whatever it raises ends the run, named.
-        where = "; ".join(getattr(error, "__notes__", []))
-        raise RunFailed(f"{where}: {type(error).__name__}: {error}") from error
+        ended = in_turn(parts, protocol, observe, Interrupted)
     finally:
         scribe.close()
     seconds = time.monotonic() - began

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from node import lockstep, utilities
-from node.errors import AgentError
+from node import utilities
 from node.protocols.network.facts import MECHANISMS as NETWORK
 from node.protocols.network.facts import contract_of
 from node.protocols.play import Diverged
 from node.utilities import UtilityError
 from runner.errors import RunFailed
+from runner.stepped import in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -181,19 +181,7 @@ def _in_lockstep(
                 x = [v for key, v in say.record.items() if key.partition(".")[0] == "allocation"]
                 seen[i].append((np.array(x), say.record["tax"]))
 
-    try:
-        ended = lockstep.run(
-            {i: protocol(part, None) for i, part in parts.items()},
-            {i: part.hears for i, part in parts.items()},
-            observe,
-        )
-    except Diverged:
-        raise
-    except AgentError as error:
-        raise RunFailed(str(error)) from error
-    except Exception as error:
-        where = "; ".join(getattr(error, "__notes__", []))
-        raise RunFailed(f"{where}: {type(error).__name__}: {error}") from error
+    ended = in_turn(parts, protocol, observe, Diverged)
     return {i: asdict(result) for i, result in ended.results.items()}, seen
 
 
