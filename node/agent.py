@@ -434,6 +434,12 @@ class Agent:
             self._jump(message.epoch)
         self.keeper.take(message)
 
+    def asked(self, newest: Message) -> None:
+        """A neighbour has said its last words again, this one the newest, because it lacks mine."""
+        src, known = newest.src, self.neighbours
+        if newest.epoch == self.epoch and src in known.lives and src not in known.absent and not self.quitted:
+            self.keeper.asked(src, newest.round)
+
     # -- whom to play with ---------------------------------------------------------------------------
 
     def _parted(self, src: AgentId) -> None:

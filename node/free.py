@@ -126,7 +126,8 @@ class Free(Timekeeper):
         agent.received_bytes += len(message.raw)
         if agent.gone and src not in agent.neighbours.done:
             # It still speaks, and may lack my last words. They are the same ever after: nobody answers them.
-            agent.repeat(agent.conversation.again(src))
+            topic, payloads = agent.conversation.said_to(src)
+            agent.repeat([(topic, payload) for payload in payloads])
 
     def _readable(self, message: Message) -> bool:
         heard = message.src in self.agent.hears

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import gc
 import json
+import math
 import os
 import secrets
 import signal
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
 # The heartbeat of a process: retransmissions, telemetry and progress are looked after this often. No longer
 # than the shortest retransmission time-out, long against a round, which needs no heartbeat at all.
 BEAT = 0.05
-# The same while messages are being lost: the shortest retransmission time-out of ``node.pacing``.
-HASTE = 0.004
+# While messages are being lost, time-outs are kept to so many seconds.
+RESOLUTION = 0.001
 # So many connections of a process are made at a time.
 AT_ONCE = 16
 # Agents of whom an account goes to the runner at once; of more, a part after the other.
@@ -266,8 +267,11 @@ class Host:
                     ending, next_telemetry = now, now  # say that this was all, and wait for the receipt
                 elif all(agent.telemetry.settled for agent in self._agents):
                     return
-            hurry = free < len(self._agents) and any(agent.eager for agent in self._agents)
-            await asyncio.sleep(pace * (HASTE if hurry else BEAT))
+            pause = pace * BEAT
+            if free < len(self._agents):
+                soon = min((agent.deadline for agent in self._agents if agent.eager), default=math.inf)
+                pause = min(pause, max(pace * RESOLUTION, soon - time.monotonic()))
+            await asyncio.sleep(pause)
 
 
 def _reconnected(agents: list[Agent]) -> None:

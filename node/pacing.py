@@ -1,8 +1,10 @@
 """When to send again what was not answered.
 
 Patient by default: a healthy network loses nothing, and on a loaded machine an early copy only adds to the
-load. Eager once messages are known to be lost: a neighbour's message of round k+1 while its message of round
-k has not come, and does not come within a pause, is the proof.
+load. Eager once messages are known to be lost. Where messages of a neighbour keep their order, as they do
+through a broker, the proof is a message of which a copy comes first; where some have come out of order
+lately, it is a neighbour's message of round k+1 while its message of round k has not come, and does not come
+within a pause.
 
 The pauses follow the duration of the *fastest* of the last rounds. An average does not do: with losses most
 rounds take a pause or more, and pauses that follow it feed on themselves. Measured on the main job over the
@@ -17,12 +19,12 @@ from array import array
 from bisect import insort
 
 # The first pause, before anything is known of the network.
-START = 0.25
+START = 0.1
 # Patient: four rounds, and well above the scheduling jitter of a loaded machine.
 PATIENT, FLOOR = 4.0, 0.05
 # Eager: half as many, and the floor is what a timer of the event loop resolves with a process behind every
 # agent.
-EAGER, EAGER_FLOOR = 2.0, 0.004
+EAGER, EAGER_FLOOR = 2.0, 0.006
 CEILING = 5.0
 # Rounds for which a loss is remembered.
 REMEMBERED = 64
@@ -71,6 +73,7 @@ class Pacer:
         "_floor",
         "_gap",
         "_jitter",
+        "_overtaking_until",
         "_rank",
         "_rounds",
         "_seed",
@@ -93,6 +96,7 @@ class Pacer:
         self._eager_rounds = 0
         self._copies = 0
         self._gap = False
+        self._overtaking_until = 0
         self._since = now
         self.pause = self._start
         self.deadline = now + self.pause
@@ -131,6 +135,20 @@ class Pacer:
         else:
             self.pause = min(max(self._floor, PATIENT * self._fastest), self._ceiling)
         self.deadline = now + self.pause
+
+    @property
+    def overtaking(self) -> bool:
+        """Whether messages have overtaken one another lately: one that is missing may still be on its way."""
+        return self._rounds < self._overtaking_until
+
+    def late(self) -> None:
+        """A message came after its copy, or after the one that was said next."""
+        self._overtaking_until = self._rounds + REMEMBERED
+
+    def lost(self) -> None:
+        """The first that came of a message was a copy."""
+        if not self.overtaking:
+            self._eager_rounds = REMEMBERED
 
     def overtaken(self) -> None:
         """A neighbour's next message came before its message of this round, which is lost or late."""

@@ -13,10 +13,10 @@ class OneRound(Agent):
     """Keeps the newest round's messages only: a neighbour one round behind never gets what it lost."""
 
     class Keeper(Rounds):
-        def again(self):
+        def _repeat(self, j, now):
             conversation = self.agent.conversation
             conversation.kept = conversation.kept[-1:]
-            super().again()
+            super()._repeat(j, now)
 
     def make_keeper(self):
         return self.Keeper(self)
@@ -28,15 +28,15 @@ class AcknowledgesReceipt(Agent):
     delivered: set = set()  # noqa: RUF012 - of all agents of the run, like the wire
 
     class Keeper(Rounds):
-        def again(self):
+        def _repeat(self, j, now):
             agent = self.agent
-            kept, now = agent.conversation.kept, agent.round
+            kept, newest = agent.conversation.kept, agent.round
             agent.conversation.kept = [
                 outgoing
-                for round_, outgoing in zip(range(now - len(kept) + 1, now + 1), kept, strict=True)
-                if any((agent.id, j, agent.epoch, round_) not in agent.delivered for j in agent.peers)
+                for round_, outgoing in zip(range(newest - len(kept) + 1, newest + 1), kept, strict=True)
+                if (agent.id, j, agent.epoch, round_) not in agent.delivered
             ]
-            super().again()
+            super()._repeat(j, now)
             agent.conversation.kept = kept
 
     def make_keeper(self):
