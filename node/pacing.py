@@ -1,10 +1,8 @@
 """When to send again what was not answered.
 
 Patient by default: a healthy network loses nothing, and on a loaded machine an early copy only adds to the
-load. Eager once messages are known to be lost. Where messages of a neighbour keep their order, as they do
-through a broker, the proof is a message of which a copy comes first; where some have come out of order
-lately, it is a neighbour's message of round k+1 while its message of round k has not come, and does not come
-within a pause.
+load. Eager once messages are known to be lost: a copy of one has come, and in two more rounds not the message
+itself.
 
 The pauses follow the duration of the *fastest* of the last rounds. An average does not do: with losses most
 rounds take a pause or more, and pauses that follow it feed on themselves. Measured on the main job over the
@@ -71,9 +69,8 @@ class Pacer:
         "_eager_rounds",
         "_fast",
         "_floor",
-        "_gap",
         "_jitter",
-        "_overtaking_until",
+        "_overtaking_rounds",
         "_rank",
         "_rounds",
         "_seed",
@@ -95,8 +92,7 @@ class Pacer:
         self._fast: list[float] = []  # the shortest of them, ascending, as many as the rank says
         self._eager_rounds = 0
         self._copies = 0
-        self._gap = False
-        self._overtaking_until = 0
+        self._overtaking_rounds = 0
         self._since = now
         self.pause = self._start
         self.deadline = now + self.pause
@@ -123,11 +119,13 @@ class Pacer:
             del fast[self._rank :]
         if self._eager_rounds:
             self._eager_rounds -= 1
+        if self._overtaking_rounds:
+            self._overtaking_rounds -= 1
         self.restart(now)
 
     def restart(self, now: float) -> None:
         """Something new was said; wait the shortest pause for an answer."""
-        self._since, self._copies, self._gap = now, 0, False
+        self._since, self._copies = now, 0
         if not self._durations:
             self.pause = self._start
         elif self._eager_rounds:
@@ -136,29 +134,22 @@ class Pacer:
             self.pause = min(max(self._floor, PATIENT * self._fastest), self._ceiling)
         self.deadline = now + self.pause
 
-    @property
-    def overtaking(self) -> bool:
-        """Whether messages have overtaken one another lately: one that is missing may still be on its way."""
-        return self._rounds < self._overtaking_until
+    def lost(self) -> None:
+        """A message has not come, only its copy."""
+        self._eager_rounds = REMEMBERED
 
     def late(self) -> None:
         """A message came after its copy, or after the one that was said next."""
-        self._overtaking_until = self._rounds + REMEMBERED
+        self._overtaking_rounds = REMEMBERED
 
-    def lost(self) -> None:
-        """The first that came of a message was a copy."""
-        if not self.overtaking:
-            self._eager_rounds = REMEMBERED
-
-    def overtaken(self) -> None:
-        """A neighbour's next message came before its message of this round, which is lost or late."""
-        self._gap = True
+    @property
+    def overtaking(self) -> bool:
+        """Whether messages have overtaken one another lately: one that is missing may still be on its way."""
+        return self._overtaking_rounds > 0
 
     def back_off(self, now: float) -> None:
         """Something was sent again; wait for an answer, longer with every copy."""
         self._copies += 1
-        if self._gap:
-            self._eager_rounds = REMEMBERED
         if not self._eager_rounds:
             self.pause = min(2.0 * self.pause, self._longest)
         elif self._copies > STEADY:

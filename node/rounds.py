@@ -38,6 +38,7 @@ class Rounds(Timekeeper):
         self._pacer = Pacer(f"{agent.run}/{agent.id}", agent.clock(), agent.crowd)
         self._now: dict[AgentId, Message] = {}
         self._next: dict[AgentId, Message] = {}
+        self._copied: set[tuple[AgentId, int]] = set()  # (whose, round): a copy came, and not the message yet
         self._repeated: dict[AgentId, tuple[int, float]] = {}  # to whom, in which round, and when
 
     @property
@@ -53,6 +54,7 @@ class Rounds(Timekeeper):
     def clear(self) -> None:
         """See ``Timekeeper``."""
         self._now, self._next = {}, {}
+        self._copied.clear()
 
     def replay(self, left: Saved) -> None:
         """See ``Timekeeper``."""
@@ -91,13 +93,14 @@ class Rounds(Timekeeper):
         """
         agent, src, pacer = self.agent, message.src, self._pacer
         round_ = agent.conversation.round
+        if self._copied and not message.again and (src, message.round) in self._copied:
+            self._copied.remove((src, message.round))
+            pacer.late()
         if message.round == round_:
             slot = self._now
         elif message.round == round_ + 1:
             slot = self._next
         elif message.round < round_:
-            if not message.again:
-                pacer.late()
             return agent.reject("duplicate")
         else:
             agent.reject("ahead")
@@ -106,21 +109,17 @@ class Rounds(Timekeeper):
                 agent.open_epoch()
             return
         if src in slot:
-            if slot[src].again and not message.again:
-                pacer.late()
             return agent.reject("duplicate")
         slot[src] = message
         if message.again:
-            pacer.lost()
+            self._copied.add((src, message.round))
         if slot is self._now:
             if not message.again and src in self._next:
                 pacer.late()
             if len(slot) == len(agent.peers):
                 self.advance()
-        elif src not in self._now:
-            pacer.overtaken()
-            if not pacer.overtaking:
-                self._repeat_soon(src)
+        elif src not in self._now and not pacer.overtaking:
+            self._repeat_soon(src)
 
     def advance(self) -> None:
         """Go on for as long as rounds are complete."""
@@ -133,11 +132,20 @@ class Rounds(Timekeeper):
             agent.heard_from.update(now.keys())
             agent.received_bytes += sum([len(message.raw) for message in now.values()])
             self._now, self._next = self._next, {}
+            if self._copied:
+                self._give_up_late(agent.round - 1)
             if not agent.conversation.hear(now):
                 return agent.finish()
             agent.speak()
             if agent.memory:
                 agent.keep_snapshot()
+
+    def _give_up_late(self, last: int) -> None:
+        """What has not come in two rounds since its copy came is lost."""
+        given_up = {(src, round_) for src, round_ in self._copied if round_ < last}
+        if given_up:
+            self._copied -= given_up
+            self._pacer.lost()
 
     def _all_accepted(self) -> bool:
         """Drop what the protocol cannot read; the neighbour's copy of it, resent, may be better."""
