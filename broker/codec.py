@@ -171,7 +171,7 @@ def decode(payload: bytes) -> Message:
 
 
 def decode_all(payload: bytes) -> tuple[tuple[Message, ...], bool]:
-    """(the messages in a payload, oldest first; whether the sender asks for the reader's, see ``encode_again``).
+    """(the messages in a payload, oldest first; whether the sender asks, see ``encode_again``).
 
     Raises:
         Malformed: and nothing else, whatever the bytes are.

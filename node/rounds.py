@@ -118,7 +118,7 @@ class Rounds(Timekeeper):
                 pacer.late()
             if len(slot) == len(agent.peers):
                 self.advance()
-        elif src not in self._now and not pacer.overtaking:
+        elif src not in self._now and pacer.eager and not pacer.overtaking:
             self._repeat_soon(src)
 
     def advance(self) -> None:
