@@ -113,6 +113,7 @@ class Rounds(Timekeeper):
         slot[src] = message
         if message.again:
             self._copied.add((src, message.round))
+            pacer.copied(agent.clock())
         if slot is self._now:
             if not message.again and src in self._next:
                 pacer.late()
@@ -175,21 +176,21 @@ class Rounds(Timekeeper):
             # let this agent leave round 0; one that missed the goodbye waits for it.
             agent.hello()
         for j in agent.waiting_for():
-            self._repeat(j, now)
+            self._repeat(j, now, self._pacer.times)
 
     def asked(self, src: AgentId, round_: int) -> None:
         """See ``Timekeeper``."""
         if 0 <= self.agent.round - round_ <= 1:
             self._repeat_soon(src)
 
-    def _repeat(self, j: AgentId, now: float) -> None:
+    def _repeat(self, j: AgentId, now: float, times: int = 1) -> None:
         """Say the last two messages again to one neighbour, and ask for its message if that is missing."""
         agent = self.agent
         self._repeated[j] = agent.round, now
         topic, payloads = agent.conversation.said_to(j)
         if payloads:
             asks = agent.playing and j not in self._now
-            agent.repeat([(topic, codec.encode_again(asks, payloads))])
+            agent.repeat([(topic, codec.encode_again(asks, payloads))] * times)
 
     def _repeat_soon(self, j: AgentId) -> None:
         """The same, unless it was done just now: then it is on its way, and so may be the answer."""

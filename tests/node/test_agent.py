@@ -344,18 +344,52 @@ def test_what_is_no_question_of_now_is_not_answered(how):
 def test_a_gap_is_asked_for_at_once_only_where_messages_get_lost_and_keep_their_order():
     wire = Wire()
     wire.start()
-    for k in range(3):  # copies come, and never the messages themselves
-        wire.again("a", k)
-        wire.message("c", k)
-        assert wire.agent.eager == (k == 2)
-    wire.message("a", 4)
-    assert wire.copies() == [("a", [2, 3], True)]
-    wire.message("a", 3)  # it was only late
-    wire.message("c", 3)
-    wire.message("c", 4)
-    wire.message("a", 6)
+    wire.message("a", 1)
+    assert wire.copies() == []  # nothing has been lost so far
+    wire.again("a", 0)
+    wire.message("c", 0)
     assert wire.agent.eager
+    wire.message("c", 1)
+    wire.message("a", 3)
+    assert wire.copies() == [("a", [1, 2], True)]
+    wire.message("a", 2)  # it was only late
+    assert not wire.agent.eager
+    wire.message("c", 2)
+    wire.message("a", 5)
     assert len(wire.copies()) == 1
+
+
+def test_where_messages_overtake_one_another_a_copy_that_comes_first_is_no_loss_but_one_that_comes_alone():
+    wire = Wire()
+    wire.start()
+    wire.message("a", 1)
+    wire.message("a", 0)
+    wire.message("c", 0)
+    wire.message("c", 1)
+    wire.again("a", 2)
+    assert wire.agent.round == 2
+    for k in (2, 3):
+        assert not wire.agent.eager
+        wire.message("c", k)
+        wire.message("a", k + 1)
+    wire.message("c", 4)
+    assert wire.agent.round == 5
+    assert wire.agent.eager
+
+
+def test_a_question_that_finds_no_answer_is_put_several_times_at_once_where_messages_get_lost():
+    wire = Wire()
+    wire.start()
+    wire.again("a", 0)
+    numbers = []
+    while len(numbers) < 5:
+        before = len(wire.copies())
+        wire.now += 0.002
+        wire.agent.tick(wire.now)
+        if new := wire.copies()[before:]:
+            assert set(map(str, new)) == {str(("c", [0], True))}
+            numbers.append(len(new))
+    assert numbers == [1, 2, 3, 3, 3]
 
 
 def test_a_message_that_comes_after_its_copy_is_not_lost():

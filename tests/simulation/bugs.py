@@ -13,10 +13,10 @@ class OneRound(Agent):
     """Keeps the newest round's messages only: a neighbour one round behind never gets what it lost."""
 
     class Keeper(Rounds):
-        def _repeat(self, j, now):
+        def _repeat(self, *what):
             conversation = self.agent.conversation
             conversation.kept = conversation.kept[-1:]
-            super()._repeat(j, now)
+            super()._repeat(*what)
 
     def make_keeper(self):
         return self.Keeper(self)
@@ -28,15 +28,15 @@ class AcknowledgesReceipt(Agent):
     delivered: set = set()  # noqa: RUF012 - of all agents of the run, like the wire
 
     class Keeper(Rounds):
-        def _repeat(self, j, now):
+        def _repeat(self, *what):
             agent = self.agent
             kept, newest = agent.conversation.kept, agent.round
             agent.conversation.kept = [
                 outgoing
                 for round_, outgoing in zip(range(newest - len(kept) + 1, newest + 1), kept, strict=True)
-                if (agent.id, j, agent.epoch, round_) not in agent.delivered
+                if (agent.id, what[0], agent.epoch, round_) not in agent.delivered
             ]
-            super()._repeat(j, now)
+            super()._repeat(*what)
             agent.conversation.kept = kept
 
     def make_keeper(self):
