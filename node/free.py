@@ -16,6 +16,7 @@ import random
 from typing import TYPE_CHECKING
 
 from broker import codec
+from node.states import GONE
 from node.timekeeper import Timekeeper
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class Free(Timekeeper):
         agent.received += 1
         agent.heard_from[src] += 1
         agent.received_bytes += len(message.raw)
-        if agent.gone and src not in agent.neighbours.done:
+        if agent.state is GONE and src not in agent.neighbours.done:
             # It still speaks, and may lack my last words. They are the same ever after: nobody answers them.
             agent.repeat(agent.conversation.again(src))
 
@@ -159,5 +160,5 @@ class Free(Timekeeper):
 
     def awaited(self) -> Collection[AgentId]:
         """Those not heard yet, and those that seem to be down; nobody else is waited for."""
-        suspects = self.agent.suspects()
+        suspects = self.agent.neighbours.suspects()
         return [j for j in self.agent.peers if j not in self._newest or j in suspects]

@@ -26,13 +26,14 @@ from typing import TYPE_CHECKING, Any
 
 from broker import topics
 from broker.transport import Address, Will
-from node.agent import GONE, JOINING, LINGERING, Agent
+from node.agent import Agent
 from node.connection import Connection
 from node.errors import AgentError
 from node.imports import extend_path, resolve
 from node.pacing import pace_of
 from node.part import Part
 from node.protocol import Protocol
+from node.states import GONE, JOINING, LINGERING
 from node.store import DiskStore
 from node.switchboard import Switchboard
 from node.ticking import ticking
@@ -131,7 +132,7 @@ class Host:
         agents = [self._agent(part, connection) for part in parts]
         self.outlets.update((agent.id, (agent, connection)) for agent in agents)
         if len(agents) == 1:  # a connection has one will; only alone behind it can an agent have its own
-            connection.will = Will(topics.status(run, parts[0].agent), agents[0].will())
+            connection.will = Will(topics.status(run, parts[0].agent), agents[0].announcer.will())
         switchboard = Switchboard(run, agents)
         self._connections.append((connection, switchboard, agents))
 
@@ -293,13 +294,13 @@ def progress(agent: Agent) -> dict[str, Any]:
     return {
         "state": agent.state,
         "round": agent.round,
-        "kind": agent.kind,
+        "kind": agent.conversation.kind,
         "free": agent.free,
         "record": agent.telemetry.latest,
         "waiting_for": agent.waiting_for()[:5],
         "suspects": agent.suspects(),
-        "absent": agent.absentees(),
-        "not_durable": agent.not_durable,
+        "absent": dict(sorted(agent.neighbours.absent.items())),
+        "not_durable": agent.memory.failure,
         "epoch": agent.epoch,
         **counts(agent),
     }
@@ -331,9 +332,9 @@ def describe(agent: Agent) -> dict[str, Any]:
         "rounds": agent.round + 1,
         "epoch": agent.epoch,
         "neighbours": agent.peers,
-        "absent": agent.absentees(),
+        "absent": dict(sorted(agent.neighbours.absent.items())),
         "replayed": agent.conversation.replayed,
-        "not_durable": agent.not_durable,
+        "not_durable": agent.memory.failure,
         **counts(agent),
     }
 

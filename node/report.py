@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from broker import codec
 from broker.codec import Malformed
-from node.agent import GONE, JOINING, LINGERING, PLAYING
+from node.states import GONE, JOINING, LINGERING, PLAYING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

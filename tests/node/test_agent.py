@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from broker import codec, topics
 from broker.virtual import uniform_delay
-from node.agent import GONE, JOINING, PLAYING, Agent
+from node.agent import Agent
 from node.errors import AgentError, ContractMismatch, DuplicateAgent, Misaligned
 from node.pacing import CEILING, JITTER
 from node.protocol import Say
+from node.states import GONE, JOINING, PLAYING
 from node.status import Status
 from node.switchboard import Switchboard
 from runner.testing import Network, parts_of

@@ -12,13 +12,14 @@ import pytest
 
 from broker import codec
 from broker.virtual import uniform_delay
-from node.agent import GONE, JOINING, LINGERING, PLAYING, Agent
+from node.agent import Agent
 from node.combinators import in_rounds, throughout
 from node.consensus.counters import counters
 from node.consensus.ratio import ratio
 from node.consensus.windows import windows
 from node.free import JITTER
 from node.protocol import Say, together
+from node.states import GONE, JOINING, LINGERING, PLAYING
 from node.status import Status
 from node.store import MemoryStore, Saved
 from runner import testing
@@ -359,4 +360,4 @@ def test_a_store_of_another_form_counts_as_none():
     store.reset(Saved(0, 0))
     store.append([b"nothing of ours"])
     wire = Wire(store=store)
-    assert wire.agent._amnesic
+    assert wire.agent.amnesic

@@ -18,10 +18,11 @@ from broker.embedded import EmbeddedBroker
 from broker.mqtt import make_transport
 from broker.transport import BrokerError, NotPermitted
 from broker.virtual import VirtualNetwork
-from node.agent import GONE, Agent
+from node.agent import Agent
 from node.errors import DuplicateAgent
 from node.host import BEAT
 from node.protocols.allocate import allocate
+from node.states import GONE
 from node.switchboard import Switchboard
 from runner import record
 from runner.hosts import Hosts
