@@ -35,6 +35,7 @@ from node.rounds import Rounds
 from node.states import GONE, JOINING, LINGERING, PLAYING
 from node.store import Saved, Store
 from node.telemetry import Telemetry
+from node.traffic import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -90,10 +91,7 @@ class Agent:
         amnesic: whether all must start again for that, and have not yet been told.
         first_round_at: when round 0 was complete, in the clock's seconds; None before.
         rejected: what was dropped, by kind.
-        sent, sent_bytes: publishes of rounds, first copies only.
-        received, received_bytes: messages of rounds from neighbours, first copies only.
-        heard_from: of whom they were, and how many.
-        resent: further copies published.
+        traffic: what was sent and received, counted.
         memory: what it remembers through.
         crowd, pace: how many share its process, and by how much less often it says heartbeats for that.
     """
@@ -118,8 +116,7 @@ class Agent:
         self.state = JOINING
         self.first_round_at: float | None = None
         self.rejected: Counter[str] = Counter()
-        self.sent = self.sent_bytes = self.received = self.received_bytes = self.resent = 0
-        self.heard_from: Counter[AgentId] = Counter()
+        self.traffic = Traffic()
 
         self.clock = clock
         self._part, self._factory, self._publish = part, factory, publish
@@ -395,15 +392,15 @@ class Agent:
 
     def speak(self) -> None:
         """Publish what the protocol has just said."""
-        now, conversation = self.clock(), self.conversation
+        now, conversation, traffic = self.clock(), self.conversation, self.traffic
         self.keeper.said(now)
         if conversation.round and self.first_round_at is None:
             self.first_round_at = now
         self.announcer.spoken(now)
         for topic, payload in conversation.kept[-1]:
             self._publish(topic, payload)
-            self.sent_bytes += len(payload)
-        self.sent += len(conversation.kept[-1])
+            traffic.sent_bytes += len(payload)
+        traffic.sent += len(conversation.kept[-1])
         if (measured := conversation.measured) is not None:
             self.telemetry.add(*measured)
 
@@ -411,7 +408,7 @@ class Agent:
         """Publish further copies of messages."""
         for topic, payload in messages:
             self._publish(topic, payload)
-        self.resent += len(messages)
+        self.traffic.resent += len(messages)
 
     def keep_snapshot(self) -> None:
         """Put a snapshot in the place of what the store holds, if there is one and it is time for it."""

@@ -122,9 +122,10 @@ class Free(Timekeeper):
             return agent.reject("body")
         self._newest[src] = message
         self._unlogged.add(src)
-        agent.received += 1
-        agent.heard_from[src] += 1
-        agent.received_bytes += len(message.raw)
+        traffic = agent.traffic
+        traffic.received += 1
+        traffic.heard_from[src] += 1
+        traffic.received_bytes += len(message.raw)
         if agent.state is GONE and src not in agent.neighbours.done:
             # It still speaks, and may lack my last words. They are the same ever after: nobody answers them.
             agent.repeat(agent.conversation.again(src))

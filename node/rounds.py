@@ -123,9 +123,7 @@ class Rounds(Timekeeper):
             now = self._now
             if agent.memory:
                 agent.memory.append([now[j].raw for j in agent.peers])
-            agent.received += len(now)
-            agent.heard_from.update(now.keys())
-            agent.received_bytes += sum([len(message.raw) for message in now.values()])
+            agent.traffic.hear(now)
             self._now, self._next = self._next, {}
             if not agent.conversation.hear(now):
                 return agent.finish()

@@ -1,7 +1,7 @@
 """What every agent reported at the end of a run, on file beside the record: ``accounts.jsonl``.
 
-A line of JSON an agent, ids ascending: what ``node.host.describe`` says of it, before anybody has judged it.
-Whoever judges the run anew reads this and the record, and not the verdict of the run on itself.
+A line of JSON an agent, ids ascending: what ``node.account.describe`` says of it, before anybody has judged
+it. Whoever judges the run anew reads this and the record, and not the verdict of the run on itself.
 """
 
 from __future__ import annotations

@@ -104,8 +104,8 @@ def gather(
         loaded: the scenario.
         run: its run id.
         mode: ``processes`` or ``virtual``.
-        reports: agent -> its last account, as ``node.host.describe``; of agents that are gone, if they had a
-            result.
+        reports: agent -> its last account, as ``node.account.describe``; of agents that are gone, if they had
+            a result.
         seconds: wall (or virtual) time.
         launched_at: monotonic time of the launch; None in virtual time.
         run_dir: where the record is.
