@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import UserError
+from runner.files import complete
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,12 +37,9 @@ def write(directory: Path, reports: Mapping[str, Mapping[str, Any]]) -> None:
     Raises:
         OSError: if they cannot be written.
     """
-    path = directory / NAME
-    temporary = path.with_name(f".{NAME}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
+    with complete(directory / NAME) as temporary, temporary.open("w", encoding="utf-8") as file:
         for agent in sorted(reports):
             file.write(json.dumps(_finite(reports[agent]), allow_nan=False) + "\n")
-    os.replace(temporary, path)
 
 
 def read(directory: Path, agents: Sequence[str], *, some: bool = False) -> dict[str, dict[str, Any]]:

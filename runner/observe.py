@@ -20,6 +20,7 @@ from broker.transport import Address, BrokerError
 from node.connection import Connection
 from runner import api, directory, guarantee
 from runner.errors import RunFailed, UserError
+from runner.facts import Ended
 from runner.launch import STALL_TIMEOUT
 from runner.result import RunResult
 from runner.scribe import Scribe
@@ -132,9 +133,8 @@ async def _judged(
     try:
         reports, seconds = await _hear(loaded, access, address, run_dir, options)
         try:
-            return api.judged(
-                loaded, access.run, "observed", reports, seconds, None, str(run_dir), options.warn
-            )
+            ended = Ended(access.run, "observed", reports, seconds, run_dir=str(run_dir))
+            return api.judged(loaded, ended, options.warn)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise RunFailed(f"what the agents report cannot be judged: {error!r}") from error
     except UserError:

@@ -25,6 +25,7 @@ from node.protocols.allocate import allocate
 from node.states import GONE
 from node.switchboard import Switchboard
 from runner import record
+from runner.facts import Ended
 from runner.hosts import Hosts
 from runner.result import judge
 from runner.virtual import run_virtual
@@ -41,7 +42,7 @@ def expected():
     """The outcome of the undisturbed run."""
     loaded = load_scenario("star-9", LONG)
     reports, seconds = run_virtual(loaded.parts("undisturbed"), seed=1)
-    return outcome(judge(loaded, "undisturbed", "virtual", reports, seconds))
+    return outcome(judge(loaded, Ended("undisturbed", "virtual", reports, seconds)))
 
 
 class Intruder:
