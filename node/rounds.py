@@ -129,9 +129,7 @@ class Rounds(Timekeeper):
             now = self._now
             if agent.memory:
                 agent.memory.append([now[j].raw for j in agent.peers])
-            agent.received += len(now)
-            agent.heard_from.update(now.keys())
-            agent.received_bytes += sum([len(message.raw) for message in now.values()])
+            agent.traffic.hear(now)
             self._now, self._next = self._next, {}
             if self._copied:
                 self._give_up_late(agent.round - 1)

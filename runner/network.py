@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,14 +15,13 @@ from node.mechanisms.network.optimum import program, solve
 from node.mechanisms.network.sequential import gather
 from node.protocols.network.facts import contract_of
 from runner.components import common
-from runner.facts import Facts
+from runner.facts import Ended, Facts
 from runner.facts import gather as gather_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from node.mechanisms.network.contract import Contract, Tables
-    from runner.components import Roll
     from runner.record import Record
     from topologies import LoadedScenario
 
@@ -133,25 +132,14 @@ def contracts_of(loaded: LoadedScenario) -> dict[str, Contract]:
     return {i: contract_of(i, rules, own) for i, own in loaded.utilities.items()}
 
 
-def judge_network(
-    loaded: LoadedScenario,
-    run: str,
-    mode: str,
-    reports: Mapping[str, Mapping[str, Any]],
-    seconds: float,
-    launched_at: float | None = None,
-    run_dir: str | None = None,
-    roll: Roll | None = None,
-) -> NetworkResult:
+def judge_network(loaded: LoadedScenario, ended: Ended) -> NetworkResult:
     """Compare what the agents came to with the planner's optimum.
 
-    Args: as ``runner.facts.gather``.
     Raises:
         RunFailed: if the agents' accounts contradict each other.
     """
-    facts, standing = gather_facts(loaded, run, mode, reports, seconds, launched_at, run_dir, roll)
+    facts, _, results = gather_facts(loaded, ended)
     agents, rules = loaded.agents, loaded.contract()  # nobody leaves such a run: ``topologies.membership``
-    results = {i: report["result"] for i, report in standing.items()}
     for fact in ("factor", "depth", "moves", "steps", "gap", "satisfied"):
         common(fact, {i: results[i][fact] for i in agents})
     first = results[agents[0]]

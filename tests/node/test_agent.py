@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from broker import codec, topics
 from broker.virtual import uniform_delay
-from node.agent import GONE, JOINING, PLAYING, Agent
+from node.agent import Agent
 from node.errors import AgentError, ContractMismatch, DuplicateAgent, Misaligned
 from node.pacing import CEILING, JITTER, START
 from node.protocol import Say
+from node.states import GONE, JOINING, PLAYING
 from node.status import Status
 from node.switchboard import Switchboard
 from runner.testing import Network, parts_of
@@ -158,10 +159,10 @@ def test_a_slow_start_of_one_agent_holds_messages_rather_than_losing_them(virtua
 def test_a_clean_network_needs_no_copies_and_one_message_a_link_and_round(virtual_network):
     net = virtual_network(RING, mix, directed=True, fate=uniform_delay(0.001, 0.002))
     net.run()
-    assert [a.resent for a in net.agents.values()] == [0] * 4
+    assert [a.traffic.resent for a in net.agents.values()] == [0] * 4
     assert not net.rejected
-    assert sum(a.received for a in net.agents.values()) == 12 * len(RING)
-    assert sum(a.sent for a in net.agents.values()) == 12 * 4
+    assert sum(a.traffic.received for a in net.agents.values()) == 12 * len(RING)
+    assert sum(a.traffic.sent for a in net.agents.values()) == 12 * 4
 
 
 def test_on_a_directed_edge_contents_travel_one_way_and_pulses_the_other(virtual_network):
@@ -298,7 +299,7 @@ def test_who_is_missing_is_asked_with_the_last_two_rounds_and_growing_pauses_unt
     pauses = np.diff(times)
     assert (pauses[:3] > 1.3 * np.array([times[0], *pauses[:2]])).all()
     assert pauses.max() <= CEILING * (1 + JITTER) + 0.02
-    assert wire.agent.resent == len(times)
+    assert wire.agent.traffic.resent == len(times)
     wire.message("a", 1)
     assert wire.said() == [0, 1, 2]
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from node.agent import JOINING, PLAYING, Agent
+from node.agent import Agent
 from node.free import Free
+from node.membership import Membership
 from node.rounds import Rounds
+from node.states import JOINING, PLAYING
 
 
 class OneRound(Agent):
@@ -155,10 +157,9 @@ class Silent(Agent):
 class KeepsOldWords(Agent):
     """Goes on without a neighbour in the epoch under way: the others still count on it there."""
 
-    def _go_on_without(self, who):
+    def go_on_without(self, who):
         self.neighbours.drop(who, self.clock())
-        self._relink()
-        self.conversation.relink(self._links)
+        self.conversation.relink(self._relink())
         for slot in (self.keeper._now, self.keeper._next) if not self.free else ():
             for j in who:
                 slot.pop(j, None)
@@ -170,9 +171,9 @@ class ForgetsWhoDidNotJoin(Agent):
 
     dropping = False
 
-    def _go_on_without(self, who):
+    def go_on_without(self, who):
         self.dropping = self.state is JOINING
-        super()._go_on_without(who)
+        super().go_on_without(who)
         self.dropping = False
 
     def _remember_afresh(self):
@@ -183,5 +184,10 @@ class ForgetsWhoDidNotJoin(Agent):
 class NeverTakesBack(Agent):
     """Takes a suspicion for the truth."""
 
-    def _admit(self, src, epoch):
-        pass
+    class Membership(Membership):
+        def admit(self, src, epoch):
+            pass
+
+    def __init__(self, part, *args, ask, **how):
+        super().__init__(part, *args, ask=ask, **how)
+        self.membership = self.Membership(self, part.digest(), ask)
