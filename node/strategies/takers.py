@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from node.mechanisms.network.multicast import Multicast
-from node.mechanisms.network.takers import Taker
+from node.mechanisms.network.taker import Taker
 from node.mechanisms.network.unicast import Unicast
 from node.strategies.answers import checked
 from node.strategies.claims import ClaimedValuation
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from node.mechanisms.network.contract import Contract, Quote, Tables
     from node.mechanisms.network.newton import Summary
     from node.mechanisms.network.prices import Dynamics
-    from node.mechanisms.network.takers import Claim
+    from node.mechanisms.network.taker import Claim
     from node.strategies.strategy import Strategy
 
 # Numbers of an entry behind its quote: coefficients in use, 1/|v''|; with Newton's prices a third one.

@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from node.mechanisms.network.newton import Path, Summary
-from node.mechanisms.network.takers import Taker
+from node.mechanisms.network.taker import Taker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

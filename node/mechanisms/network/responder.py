@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from node.mechanisms.network import strategic
 from node.mechanisms.network.contract import FREE
-from node.mechanisms.network.takers import Claim, Taker
+from node.mechanisms.network.taker import Claim, Taker
 from node.mechanisms.network.valuations import demand
 
 if TYPE_CHECKING:

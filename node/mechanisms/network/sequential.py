@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from node.mechanisms.network.contract import Quotes, Share, Table
     from node.mechanisms.network.fallback import Fallback
-    from node.mechanisms.network.takers import Claim, Taker
+    from node.mechanisms.network.taker import Claim, Taker
     from node.part import AgentId
 
 Profile = dict[str, "Table"]

@@ -16,7 +16,8 @@ from node.consensus.survey import survey
 from node.mechanisms.network.contract import FREE, Share
 from node.mechanisms.network.fallback import Fallback
 from node.mechanisms.network.sums import TERMS, of_parts, terms
-from node.mechanisms.network.takers import Claim, taker
+from node.mechanisms.network.taker import Claim
+from node.mechanisms.network.takers import taker
 from node.mechanisms.network.unicast import Unicast
 from node.protocols.network.agreement import agreement
 from node.protocols.network.convergecast import Branch, convergecast, plant
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
     from node.mechanisms.network.contract import Quotes
-    from node.mechanisms.network.takers import Taker
+    from node.mechanisms.network.taker import Taker
     from node.part import Part
     from node.protocol import Heard, Say
     from node.protocols.network.facts import Own
@@ -120,7 +121,7 @@ def network(
 ) -> Generator[Say, Heard, NetworkShare]:
     """Find this agent's share of the capacities and its tax.
 
-    Prices move by price-taking dynamics (``takers``). The end is proved, not observed: in every step the
+    Prices move by price-taking dynamics (``taker``). The end is proved, not observed: in every step the
     agents also learn N times the largest part of the duality gap, and stop two steps after one whose gap
     proves every allocation accurate. With the stopping rule "observed" they stop after several moves with
     small residuals, which is sooner and proves nothing.

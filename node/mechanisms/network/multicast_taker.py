@@ -1,0 +1,73 @@
+"""A receiver that takes prices as given (chapter 2): see ``taker``."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from node.mechanisms.network.multicast import Multicast, ring
+from node.mechanisms.network.ring_prices import RingPrices
+from node.mechanisms.network.taker import Taker
+
+if TYPE_CHECKING:
+    from node.mechanisms.network.contract import Quote, Tables
+    from node.mechanisms.network.prices import Dynamics
+    from node.mechanisms.network.taker import Replica
+
+
+class MulticastTaker(Taker):
+    """A receiver."""
+
+    contract: Multicast
+
+    def __init__(self, contract: Multicast, dynamics: Dynamics) -> None:
+        super().__init__(dynamics)
+        self.contract = contract
+        self.prices = {
+            name: RingPrices(dynamics, link.capacity, contract.groups[name])
+            for name, link in contract.links.items()
+        }
+
+    def announce(self, guess: float) -> dict[str, Quote]:
+        """(y, q1 = mu, q2 = mu of the successor, rho, s, 1/|v''|) on every link."""
+        me, links = self.contract.me, self.contract.links
+        mu = {name: price.announce() for name, price in self.prices.items()}
+        self._ask(math.fsum(link.coefficients[me] * mu[name][me] for name, link in links.items()))
+        used = [name for name in links if self.prices[name].in_use(me)]
+        count = math.fsum(links[name].coefficients[me] for name in used)
+        rho = guess if self.contract.strong else 0.0
+        entries: dict[str, Quote] = {}
+        for name, link in links.items():
+            _, after = ring(self.contract.groups[name], link, me)
+            q2 = mu[name][after] if after != me else 0.0
+            entries[name] = (self.demand, mu[name][me], q2, rho, count, self.spread)
+        return entries
+
+    def update(self, tables: Tables) -> float:
+        """Every link's prices by the projected step."""
+        worst = 0.0
+        for name, link in self.contract.links.items():
+            table = tables[name]
+            residual = self.prices[name].update(
+                {j: a * table[j][0] for j, a in link.coefficients.items()},
+                link.coefficients,
+                {j: quote[4] for j, quote in table.items()},
+                {j: quote[5] for j, quote in table.items()},
+            )
+            worst = max(worst, residual / link.capacity)
+        return worst
+
+    def idle_value(self, tables: Tables, factor: float) -> float:
+        """lambda c - sum mu a x of the links that this agent leads; lambda the largest sum of a group."""
+        parts: list[float] = []
+        for name, link in self.contract.links.items():
+            if link.members[0] != self.contract.me:
+                continue
+            mu, table = self.prices[name].announced, tables[name]
+            top = max(math.fsum(mu[j] for j in members) for members in self.contract.groups[name].values())
+            paid = math.fsum(mu[j] * a * factor * table[j][0] for j, a in link.coefficients.items())
+            parts.append(max(0.0, top * link.capacity - paid))
+        return math.fsum(parts)
+
+    def _replicas(self) -> tuple[Replica, ...]:
+        return tuple(self.prices.values())
