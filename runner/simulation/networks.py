@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from node.mechanisms.network import checks
+from node.mechanisms.network.contract import Share
 from node.mechanisms.network.optimum import program, solve
 from node.protocols.network.facts import contract_of
 from runner.simulation.promises import settles
@@ -121,6 +122,7 @@ def promises(
     if checks.overshoot(contracts, amounts) > 0.0:
         yield f"the result exceeds a capacity by {checks.overshoot(contracts, amounts):.3g}"
     yield from settles([result.tax for result in results.values()])
+    yield from _balances(rules, results)
     if len(parts) > 31:
         return  # the planner would take most of the time
     optimum = solve(program(contracts), {i: c.valuation for i, c in contracts.items()})
@@ -134,3 +136,13 @@ def promises(
             yield f"an accuracy of {rules['stopping']['tolerance']:g} was proved, but it is {off:.3g}"
     elif first.steps != rules["stopping"]["max_rounds"]:
         yield f"stopped without a proof after {first.steps} steps"
+
+
+def _balances(rules: Mapping[str, Any], results: Mapping[AgentId, Any]) -> Iterator[str]:
+    """With strong balance taxes add up to zero, even where play was cut short: prices are equal on a link."""
+    if rules["balance"] == "weak" or (rules["mechanism"] == "linear" and not results[min(results)].satisfied):
+        return  # at the equilibrium of linear constraints only, since slack is charged for
+    shares = {i: Share(result.allocation, result.tax) for i, result in results.items()}
+    off = checks.imbalance(shares, {i: result.price for i, result in results.items()})
+    if off > checks.BALANCED:
+        yield f"taxes add up to {checks.balance(shares)[0]:.3g}, {off:.3g} of all"

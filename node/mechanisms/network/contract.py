@@ -91,3 +91,23 @@ class Contract(Protocol):
         Prices do not enter ``factor``, so it is that of the tables with the own demand y.
         """
         ...
+
+    def unsettled(self, tables: Tables, factor: float) -> float:
+        """The part of its payments that nobody would get, were the step settled; 0 with weak balance, where
+        nothing is said about it."""
+        ...
+
+    def settled(self, quotes: Quotes, allocation: float, factor: float) -> Quotes:
+        """What the agent quotes in the settlement of a step, so that taxes with strong balance add up to
+        zero: a guess is what came out, a demand feasible.
+
+        Args:
+            quotes: of the step; entries may be longer than quotes.
+            allocation, factor: of the step.
+        """
+        ...
+
+    def closing(self, factor: float) -> float:
+        """The common factor of the settlement, given that of its step; for ``share``. Nobody has to agree on
+        it anew: it follows from the demands, which are the same or what they were scaled to."""
+        ...

@@ -166,6 +166,35 @@ class Linear:
             quotes[self.group.name] = (y, *towards, *back)
         return quotes
 
+    def unsettled(self, tables: Tables, factor: float) -> float:
+        """The slack terms eta p^2 (c - A x)^2, which "equilibrium" gives back to nobody. They vanish with the
+        square of the distance to the equilibrium."""
+        if self.balance != "equilibrium":
+            return 0.0
+        x, left, paid = self.allocation(tables, factor), list[float](), list[float]()
+        for name, row in self.rows.items():
+            if self.me in row.coefficients:
+                mean = _mean_price(row, tables[name], self.me)
+                left.append(self.eta * (mean * self._slack(row, tables[name], factor)) ** 2)
+                paid.append(abs(row.coefficients[self.me]) * x * mean)
+        return math.fsum(left) / math.fsum(paid) if any(left) else 0.0
+
+    def settled(self, quotes: Quotes, allocation: float, factor: float) -> Quotes:
+        """The same prices; the demand is what is allocated, which is feasible and so allocated as it is.
+
+        Payments and redistributions balance at feasible demands only. What the agent demands here changes its
+        own tax in nothing, as the redistribution to it is of others' demands. It may lie below the floor, if
+        the optimum does; nothing depends on that any more.
+        """
+        widths = dict.fromkeys(self.rows, 2)
+        if self.group is not None:
+            widths[self.group.name] = 5
+        return {name: (allocation, *quote[1 : widths[name]]) for name, quote in quotes.items()}
+
+    def closing(self, factor: float) -> float:
+        """1: demands are feasible."""
+        return 1.0
+
     def _slack(self, row: Row, table: Table, factor: float) -> float:
         load = row.load({j: quote[Y] for j, quote in table.items()})
         if factor < 1.0:

@@ -10,7 +10,7 @@ from node.mechanisms.network.ring_prices import RingPrices
 from node.mechanisms.network.taker import Taker
 
 if TYPE_CHECKING:
-    from node.mechanisms.network.contract import Quote, Tables
+    from node.mechanisms.network.contract import Quote, Quotes, Tables
     from node.mechanisms.network.prices import Dynamics
     from node.mechanisms.network.taker import Replica
 
@@ -68,6 +68,16 @@ class MulticastTaker(Taker):
             paid = math.fsum(mu[j] * a * factor * table[j][0] for j, a in link.coefficients.items())
             parts.append(max(0.0, top * link.capacity - paid))
         return math.fsum(parts)
+
+    def settle(self, quotes: Quotes) -> Quotes:
+        """With the prices that stand in place of those announced: momentum may carry one below 0, where it is
+        cut off; then the sums of groups differ, and only prices with one sum balance taxes."""
+        said: dict[str, Quote] = {}
+        for name, (y, _, _, rho) in quotes.items():
+            mu = self.prices[name].prices
+            _, after = ring(self.contract.groups[name], self.contract.links[name], self.contract.me)
+            said[name] = (y, mu[self.contract.me], mu[after] if after != self.contract.me else 0.0, rho)
+        return said
 
     def _replicas(self) -> tuple[Replica, ...]:
         return tuple(self.prices.values())

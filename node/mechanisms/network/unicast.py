@@ -140,6 +140,23 @@ class Unicast:
             quotes[name] = (y, max(0.0, mean * (1.0 - 0.5 * self.eta * slack)), factor)
         return quotes
 
+    def unsettled(self, tables: Seen, factor: float) -> float:
+        """0: see ``settled``."""
+        return 0.0
+
+    def settled(self, quotes: Quotes, allocation: float, factor: float) -> Quotes:
+        """The same demand and prices, rho = r, which is best for who says it: only (rho - r)^2 concerns it.
+
+        With one price p on a link its payments a p r y and redistributions r p (Y - a y) / (N - 1) both add
+        up to p r Y, so taxes add up to zero, whatever the demands.
+        """
+        rho = factor if self.strong else 0.0
+        return {name: (quote[Y], quote[P], rho) for name, quote in quotes.items()}
+
+    def closing(self, factor: float) -> float:
+        """The same: demands are."""
+        return factor
+
     def sums(self, name: str, tables: Seen) -> LinkSums:
         """What the agent needs of one link."""
         seen = tables[name]

@@ -10,12 +10,13 @@ import pytest
 
 from node import lockstep
 from node.mechanisms.network import checks
-from node.mechanisms.network.sequential import play
+from node.mechanisms.network.sequential import play, settle
 from node.mechanisms.network.takers import taker
 from node.part import Part
 from node.protocols.network.facts import contract_of, dynamics_of
-from node.protocols.network.life import Contradiction, Unreachable, network
+from node.protocols.network.life import network
 from node.protocols.network.tables import Channel, flood
+from node.protocols.network.wires import Contradiction, Unreachable
 from runner.testing import Network
 from topologies import load_scenario
 
@@ -47,14 +48,16 @@ def test_the_agents_do_what_sequential_play_does_bit_for_bit(name, prices):
     takers = {i: taker(c, dynamics_of(scenario.contract())) for i, c in contracts.items()}
     first = next(iter(ended.results.values()))
     assert first.moves == max(1, 2 * first.diameter // first.depth)
-    steps = list(itertools.islice(play(takers, first.moves), 25))
+    steps = list(itertools.islice(play(takers, first.moves), first.steps - 1))
     more = (first.steps - 1) * (first.moves - 1) * first.depth
     assert ended.rounds > first.steps * (first.depth + first.diameter) + more
     # Proved: of the step two before the last one; else of the last but one.
-    step = steps[first.steps - (3 if first.satisfied else 2)]
+    step = steps[-2 if first.satisfied else -1]
+    tables, shares = settle(takers, step)
     for i, result in ended.results.items():
-        assert (result.allocation, result.tax) == (step.shares[i].allocation, step.shares[i].tax)
-        assert result.factor == step.factor
+        assert (result.allocation, result.tax) == (step.shares[i].allocation, shares[i].tax)
+        assert result.quotes == {name: tables[name][i] for name in contracts[i].channels}
+        assert result.factor == contracts[i].closing(step.factor)
         assert result.gap == step.gap
 
 
@@ -190,7 +193,7 @@ def test_nobody_but_the_members_and_relays_of_a_link_hears_of_it():
     def observe(round_, says):
         nonlocal told
         for i, say in says.items():
-            if say.kind not in ("tables", "measure", "room"):
+            if say.kind not in ("tables", "prices", "measure", "settlement"):
                 continue
             assert say.body is None
             for j, news in say.to.items():
