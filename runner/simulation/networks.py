@@ -66,7 +66,7 @@ def draw(mechanism: str, graph: nx.DiGraph, rng: random.Random) -> tuple[dict[st
         "xi": 0.02,
         "zeta": 1.0,
         # Sums need a way back on every edge.
-        "exchange": "convergecast" if mechanism == "unicast" and both and len(links) % 2 else "flood",
+        "exchange": "convergecast" if mechanism != "multicast" and both and len(links) % 2 else "flood",
         "dynamics": {
             "rule": spec.prices,
             "kappa": 1.0,

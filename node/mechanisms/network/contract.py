@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from node.part import AgentId
 
 if TYPE_CHECKING:
+    from node.mechanisms.network.row_sums import RowSums
     from node.mechanisms.network.sums import LinkSums
     from node.mechanisms.network.valuations import Valuation
 
@@ -24,6 +25,7 @@ Table = Mapping[AgentId, Quote]  # ids ascending
 Tables = Mapping[str, Table]  # channel -> table
 # What a contract reads: tables, or where sums are all that it needs, sums.
 Seen = Mapping[str, "Table | LinkSums"]
+SeenRows = Mapping[str, "Table | RowSums"]
 
 # "No limit": larger than any factor that matters, and finite, for infinities do not travel.
 FREE = 1e300

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from node.consensus.extremum import maximum
-from node.mechanisms.network.sums import TERMS, of_parts, terms
-from node.mechanisms.network.unicast import Unicast
+from node.mechanisms.network.multicast import Multicast
+from node.protocols.network.beside import beside
 from node.protocols.network.convergecast import Branch, convergecast, plant
 from node.protocols.network.tables import Flooded, flood
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from node.mechanisms.network.contract import Quotes
+    from node.mechanisms.network.contract import Quotes, Tables
     from node.mechanisms.network.taker import Taker
     from node.part import Part
     from node.protocol import Heard, Say
@@ -35,8 +35,8 @@ class Wires:
     """How far the members of links are from each other, and the trees on which they add up.
 
     Attributes:
-        reach: rounds that a flood takes, the same at every agent.
-        branches: channel -> the own place in its tree; empty where tables are flooded.
+        reach: rounds that the floods of all tables take, the same at every agent; 0 if all is added up.
+        branches: channel that is added up -> the own place in its tree; empty where tables are flooded.
         height: the largest of the whole network; 0 where tables are flooded.
     """
 
@@ -47,7 +47,7 @@ class Wires:
     @property
     def depth(self) -> int:
         """Rounds until all of a link know what they need of one another."""
-        return 2 * self.height if self.height else self.reach
+        return max(2 * self.height, self.reach)
 
     def pack(self) -> tuple[Any, ...]:
         """As plain values."""
@@ -71,6 +71,7 @@ def measure(part: Part, own: Own, routes: Routes, way: str) -> Generator[Say, He
         Contradiction: if a link's members were told different facts.
     """
     diameter, rounds = routes.diameter, 1
+    tables = _tables(own) if way == "convergecast" else tuple(own.channels)
     quotes = {name: (own.prints[name],) for name in own.prints}
     widths = dict.fromkeys(own.channels, 1)
     while True:
@@ -84,16 +85,18 @@ def measure(part: Part, own: Own, routes: Routes, way: str) -> Generator[Say, He
                         f"agents {part.agent} and {j} were told different facts about link {name}; expected "
                         "one version at all its members"
                     )
-        hops = max((away for away, _ in flooded.towards.values()), default=0)
-        missing, deepest, height = yield from maximum(
-            (float(bool(flooded.missing)), float(flooded.deepest), float(hops)), diameter
+        towards = {name: place for name, place in flooded.towards.items() if name not in tables}
+        hops = max((away for away, _ in towards.values()), default=0)
+        deepest = max((flooded.rounds.get(name, 0) for name in tables), default=0)
+        missing, reach, height = yield from maximum(
+            (float(bool(flooded.missing)), float(deepest), float(hops)), diameter
         )
         if not missing:
-            reach = max(1, int(deepest))
             if way == "flood":
-                return Wires(reach, {}, 0)
-            branches = yield from plant(part.agent, part.heard_by, own.channels, flooded.towards)
-            return Wires(reach, branches, max(1, int(height)))
+                return Wires(max(1, int(reach)), {}, 0)
+            adding = {name: channel for name, channel in own.channels.items() if name not in tables}
+            branches = yield from plant(part.agent, part.heard_by, adding, towards)
+            return Wires(int(reach), branches, max(1, int(height)))
         if rounds >= len(routes.agents):
             if not flooded.missing:
                 raise Unreachable("the members of another agent's link cannot hear one another")
@@ -122,12 +125,33 @@ def exchange(
         )
         return me.read(flooded.tables)
     contract = own.contract
-    assert isinstance(contract, Unicast)
-    mine = {name: terms(link, contract.me, quotes[name]) for name, link in contract.links.items()}
-    whole = yield from convergecast(wires.branches, mine, TERMS, wires.height, kind)
-    return {
-        name: of_parts(link, quotes[name], mine[name], whole[name]) for name, link in contract.links.items()
-    }
+    assert not isinstance(contract, Multicast)  # it needs whole tables: docs/networks.md
+    mine = {name: contract.parts(name, quotes[name]) for name in contract.summed}
+    adding = convergecast(wires.branches, mine, contract.terms, wires.height, kind)
+    tables: Tables = {}
+    if wires.reach:
+        flooding = flood(
+            part.agent,
+            part.heard_by,
+            {name: own.channels[name] for name in _tables(own)},
+            {name: quotes[name] for name in _tables(own)},
+            widths,
+            wires.reach,
+            kind,
+        )
+        whole, flooded = yield from beside(adding, flooding, kind)
+        tables = flooded.tables
+    else:
+        whole = yield from adding
+    return {**tables, **{name: contract.of_parts(name, quotes[name], whole[name]) for name in mine}}
+
+
+def _tables(own: Own) -> tuple[str, ...]:
+    """The own channels of which a table is needed, even where sums are all that is needed of the others."""
+    contract = own.contract
+    if isinstance(contract, Multicast):
+        return contract.channels
+    return tuple(name for name in contract.channels if name not in contract.summed)
 
 
 def onwards(exchanging: Generator[Say, Heard, Any], heard: Heard) -> Generator[Say, Heard, Any]:
