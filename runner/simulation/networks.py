@@ -51,7 +51,6 @@ def draw(mechanism: str, graph: nx.DiGraph, rng: random.Random) -> tuple[dict[st
         }
         if any(len({i in groups["even"] for i in link["coefficients"]}) < 2 for link in links.values()):
             groups = {}  # some link would have one group only: everybody is a group of its own
-    network = building.Network(links, groups, tuple(agents))
     spec = NetworkMechanism(
         name=mechanism,  # type: ignore[arg-type]
         prices=rng.choice(("fast", "fast", "padr", "proved")),
@@ -81,8 +80,18 @@ def draw(mechanism: str, graph: nx.DiGraph, rng: random.Random) -> tuple[dict[st
             "max_rounds": rng.randint(4, 60) if small else (rng.randint(2, 5) if len(agents) <= 31 else 2),
         },
     }
-    told = building.told(network, NetworkEnvironment(kind="network"), spec, values)
-    return rules, told
+    if mechanism == "linear" and both and (pairs := _pairs(graph, links)) and rng.random() < 0.5:
+        groups = {"shared": rng.choice(pairs)}
+    network = building.Network(links, groups, tuple(agents))
+    return rules, building.told(network, NetworkEnvironment(kind="network"), spec, values)
+
+
+def _pairs(graph: nx.DiGraph, links: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Neighbours that may share a public good: on every row of either of them there is somebody else."""
+    rows = [set(link["coefficients"]) for link in links.values()]
+    return [
+        (i, j) for i, j in sorted(graph.edges) if i < j and all(row - {i, j} for row in rows if row & {i, j})
+    ]
 
 
 DRAWS = {name: partial(draw, name) for name in ("unicast", "multicast", "linear")}
