@@ -11,6 +11,8 @@ from node.mechanisms.network.prices import Dynamics, RowPrice
 from node.mechanisms.network.taker import Taker
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from node.mechanisms.network.contract import Quote, Tables
     from node.mechanisms.network.taker import Replica
 
@@ -96,18 +98,24 @@ class LinearTaker(Taker):
         return worst
 
     def idle_value(self, tables: Tables, factor: float) -> float:
-        """z (c - A x) of the rows that this agent leads; x at the groups' means, so ties have no slack."""
-        parts: list[float] = []
-        for name, price in self.prices.items():
-            row, table = self.contract.rows[name], tables[name]
-            if next(iter(row.coefficients)) != self.contract.me:
-                continue
-            load = row.load({j: quote[0] for j, quote in table.items()})
-            if factor < 1.0:
-                load = row.base + factor * (load - row.base)
-            parts.append(price.announced * max(0.0, row.capacity - load))
-        return math.fsum(parts)
+        """z (c - A x) of the rows that this agent leads."""
+        announced = {name: price.announced for name, price in self.prices.items()}
+        return left_idle(self.contract, announced, tables, factor)
 
     def _replicas(self) -> tuple[Replica, ...]:
         offsets = () if self.offsets is None else (self.offsets,)
         return (*self.prices.values(), *self.ties.values(), *offsets)
+
+
+def left_idle(contract: Linear, prices: Mapping[str, float], tables: Tables, factor: float) -> float:
+    """z (c - A x), >= 0, summed over the rows that the agent of the contract leads, z at ``prices``; x at the
+    groups' means, so ties have no slack."""
+    parts: list[float] = []
+    for name, row in contract.rows.items():
+        if next(iter(row.coefficients)) != contract.me:
+            continue
+        load = row.load({j: quote[0] for j, quote in tables[name].items()})
+        if factor < 1.0:
+            load = row.base + factor * (load - row.base)
+        parts.append(prices[name] * max(0.0, row.capacity - load))
+    return math.fsum(parts)
