@@ -50,6 +50,20 @@ def test_strategic_play_warns_reports_error_and_regret_of_every_step_and_breaks_
     assert "best responses: they do not converge" in text.getvalue()
 
 
+@pytest.mark.parametrize("name", ["network-multicast-9", "network-microgrid-7"])
+def test_strategic_play_of_the_other_mechanisms_warns_and_breaks_its_promise_but_no_capacity(tmp_path, name):
+    told = []
+    chosen = ("mechanism.prices=strategic", "stopping.max_rounds=12")
+    result = played(tmp_path, name, *chosen, virtual=True, warn=told.append)
+    assert any("They do not converge here" in text for text in told)
+    assert not result.kept_promise
+    assert result.steps == 12
+    assert min(result.errors.values()) > 0.1
+    assert min(result.regrets.values()) > 1e-2
+    assert result.overshoot == 0.0
+    assert result.gap_holds
+
+
 def test_regrets_of_a_long_run_are_those_of_every_kth_step(tmp_path, monkeypatch):
     monkeypatch.setattr("runner.network.RECORDED", 20)
     result = played(tmp_path, "network-corn-5", "mechanism.moves=1", "stopping.tolerance=1e-9", virtual=True)

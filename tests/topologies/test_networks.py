@@ -176,12 +176,6 @@ MISTAKES = {
         'name = "unicast"\nprices = "quick"',
         'mechanism.prices: got "quick"; expected "fast"',
     ),
-    "best responses with another mechanism": (
-        LINEAR,
-        'name = "linear"',
-        'name = "linear"\nprices = "strategic"',
-        'mechanism.prices: got "strategic"; expected another rule; this one needs',
-    ),
     "more than the best response": (
         SMALL,
         'name = "unicast"',

@@ -26,8 +26,8 @@ BALANCES = {
 # Agents up to which an eta of the file's own is checked: every one of them costs some ten milliseconds.
 FEW = 100
 RULES = ("proof", "observed")
-# Price rules for unicast alone, and their largest kappa.
-ALONE = {"strategic": 1.0, "newton": 1.0}
+# Price rules that move once in a step, by what the whole network agrees on in it; and their largest kappa.
+STEPWISE = {"strategic": 1.0, "newton": 1.0}
 # Links up to which Newton's prices are played: every agent solves a system of that size, in plain floats.
 MOST_LINKS = 100
 ETA = {"unicast": 0.02, "multicast": 0.02, "linear": 0.05}
@@ -140,7 +140,9 @@ def _sections(spec: Scenario) -> tuple[NetworkEnvironment, NetworkMechanism]:
                 'a number > 0 with prices = "constant", and no such key otherwise',
             )
         )
-    if mechanism.exchange == "convergecast" and (mechanism.name == "multicast" or mechanism.prices in ALONE):
+    if mechanism.exchange == "convergecast" and (
+        mechanism.name == "multicast" or mechanism.prices in STEPWISE
+    ):
         raise Invalid(
             Problem(
                 "mechanism.exchange",
@@ -148,8 +150,8 @@ def _sections(spec: Scenario) -> tuple[NetworkEnvironment, NetworkMechanism]:
                 '"flood": multicast, best responses and Newton\'s prices need whole tables, not only sums',
             )
         )
-    if mechanism.prices in ALONE:
-        _check_alone(mechanism)
+    if mechanism.prices in STEPWISE:
+        _check_stepwise(mechanism)
     if spec.stopping.rule not in RULES and "rule" in spec.stopping.model_fields_set:
         raise Invalid(
             Problem(
@@ -178,10 +180,10 @@ def _sections(spec: Scenario) -> tuple[NetworkEnvironment, NetworkMechanism]:
     return environment, mechanism
 
 
-def _check_alone(mechanism: NetworkMechanism) -> None:
-    """Rules for unicast only, with one move a step."""
-    rule, most = mechanism.prices, ALONE[mechanism.prices]
-    if mechanism.name != "unicast":
+def _check_stepwise(mechanism: NetworkMechanism) -> None:
+    """Rules with one move a step."""
+    rule, most = mechanism.prices, STEPWISE[mechanism.prices]
+    if rule == "newton" and mechanism.name != "unicast":
         raise Invalid(
             Problem("mechanism.prices", f'got "{rule}"', 'another rule; this one needs name = "unicast"')
         )
@@ -220,7 +222,7 @@ def rules(spec: Scenario) -> dict[str, Any]:
             "kappa": mechanism.kappa,
             "gamma": mechanism.gamma,
             "start": mechanism.start,
-            "moves": 1 if mechanism.prices in ALONE else mechanism.moves,
+            "moves": 1 if mechanism.prices in STEPWISE else mechanism.moves,
         },
         "stopping": {"rule": rule(spec), "tolerance": stopping.tolerance, "scale": stopping.scale, **limit},
     }

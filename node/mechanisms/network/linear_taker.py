@@ -12,6 +12,8 @@ from node.mechanisms.network.row_sums import ALONE, RAW, SHARED
 from node.mechanisms.network.taker import Taker
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from node.mechanisms.network.contract import Quote, SeenRows, Tables
     from node.mechanisms.network.taker import Replica
 
@@ -99,15 +101,22 @@ class LinearTaker(Taker):
         return worst
 
     def idle_value(self, tables: SeenRows, factor: float) -> float:
-        """z (c - A x) of the rows that this agent leads; x at the groups' means, so ties have no slack."""
-        parts: list[float] = []
-        for name, price in self.prices.items():
-            row = self.contract.rows[name]
-            if next(iter(row.coefficients)) == self.contract.me:
-                slack = self.contract.slack(row, self.contract.sums(name, tables), factor)
-                parts.append(price.announced * max(0.0, slack))
-        return math.fsum(parts)
+        """z (c - A x) of the rows that this agent leads."""
+        announced = {name: price.announced for name, price in self.prices.items()}
+        return left_idle(self.contract, announced, tables, factor)
 
     def _replicas(self) -> tuple[Replica, ...]:
         offsets = () if self.offsets is None else (self.offsets,)
         return (*self.prices.values(), *self.ties.values(), *offsets)
+
+
+def left_idle(contract: Linear, prices: Mapping[str, float], tables: SeenRows, factor: float) -> float:
+    """z (c - A x), >= 0, summed over the rows that the agent of the contract leads, z at ``prices``; x at the
+    groups' means, so ties have no slack."""
+    parts: list[float] = []
+    for name, row in contract.rows.items():
+        if next(iter(row.coefficients)) != contract.me:
+            continue
+        slack = contract.slack(row, contract.sums(name, tables), factor)
+        parts.append(prices[name] * max(0.0, slack))
+    return math.fsum(parts)

@@ -10,9 +10,12 @@ from node.mechanisms.network.ring_prices import RingPrices
 from node.mechanisms.network.taker import Taker
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from node.mechanisms.network.contract import Quote, Quotes, Tables
     from node.mechanisms.network.prices import Dynamics
     from node.mechanisms.network.taker import Replica
+    from node.part import AgentId
 
 
 class MulticastTaker(Taker):
@@ -58,16 +61,9 @@ class MulticastTaker(Taker):
         return worst
 
     def idle_value(self, tables: Tables, factor: float) -> float:
-        """lambda c - sum mu a x of the links that this agent leads; lambda the largest sum of a group."""
-        parts: list[float] = []
-        for name, link in self.contract.links.items():
-            if link.members[0] != self.contract.me:
-                continue
-            mu, table = self.prices[name].announced, tables[name]
-            top = max(math.fsum(mu[j] for j in members) for members in self.contract.groups[name].values())
-            paid = math.fsum(mu[j] * a * factor * table[j][0] for j, a in link.coefficients.items())
-            parts.append(max(0.0, top * link.capacity - paid))
-        return math.fsum(parts)
+        """lambda c - sum mu a x of the links that this agent leads."""
+        announced = {name: price.announced for name, price in self.prices.items()}
+        return left_idle(self.contract, announced, tables, factor)
 
     def settle(self, quotes: Quotes) -> Quotes:
         """With the prices that stand in place of those announced: momentum may carry one below 0, where it is
@@ -81,3 +77,25 @@ class MulticastTaker(Taker):
 
     def _replicas(self) -> tuple[Replica, ...]:
         return tuple(self.prices.values())
+
+
+def left_idle(
+    contract: Multicast, prices: Mapping[str, Mapping[AgentId, float]], tables: Tables, factor: float
+) -> float:
+    """lambda c - sum mu a x, >= 0, summed over the links that the agent of the contract leads.
+
+    Args:
+        contract: the agent's side.
+        prices: link -> member -> mu. lambda is the largest sum of a group: with it, the planner's bound holds
+            for any mu >= 0.
+        tables, factor: of the round.
+    """
+    parts: list[float] = []
+    for name, link in contract.links.items():
+        if link.members[0] != contract.me:
+            continue
+        mu, table = prices[name], tables[name]
+        top = max(math.fsum(mu[j] for j in members) for members in contract.groups[name].values())
+        paid = math.fsum(mu[j] * a * factor * table[j][0] for j, a in link.coefficients.items())
+        parts.append(max(0.0, top * link.capacity - paid))
+    return math.fsum(parts)

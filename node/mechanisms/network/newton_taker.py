@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from node.mechanisms.network.newton import Path, Summary
 from node.mechanisms.network.taker import Taker
+from node.mechanisms.network.unicast_taker import left_idle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,16 +94,7 @@ class NewtonTaker(Taker):
 
     def idle_value(self, tables: Tables, factor: float) -> float:
         """z (c - r Y) of the links that this agent leads."""
-        return math.fsum(
-            self._prices[name]
-            * max(
-                0.0,
-                link.capacity
-                - factor * math.fsum(a * tables[name][j][0] for j, a in link.coefficients.items()),
-            )
-            for name, link in self.contract.links.items()
-            if link.members[0] == self.contract.me
-        )
+        return left_idle(self.contract, self._prices, tables, factor)
 
     def state(self) -> tuple[Any, ...]:
         """Own prices and the path."""

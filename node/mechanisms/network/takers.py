@@ -9,7 +9,7 @@ from node.mechanisms.network.linear_taker import LinearTaker
 from node.mechanisms.network.multicast import Multicast
 from node.mechanisms.network.multicast_taker import MulticastTaker
 from node.mechanisms.network.newton_taker import NewtonTaker
-from node.mechanisms.network.responder import Responder
+from node.mechanisms.network.responder import responder
 from node.mechanisms.network.unicast import Unicast
 from node.mechanisms.network.unicast_taker import UnicastTaker
 
@@ -33,16 +33,14 @@ def taker(
         dynamics: the rule.
         routes: with the rule "newton": own link -> member -> that member's links and its coefficients there.
     Raises:
-        ValueError: for "strategic" and "newton" with another mechanism than unicast; "newton" without routes.
+        ValueError: for "newton" with another mechanism than unicast, or without routes.
     """
     if dynamics.rule == "newton":
         if not isinstance(contract, Unicast) or routes is None:
             raise ValueError(f"agent {contract.me}: Newton's prices need unicast and the members' routes")
         return NewtonTaker(contract, dynamics, routes)
     if dynamics.rule == "strategic":
-        if not isinstance(contract, Unicast):
-            raise ValueError(f"agent {contract.me}: best responses are played with unicast only")
-        return Responder(contract, dynamics)
+        return responder(contract, dynamics)
     match contract:
         case Unicast():
             return UnicastTaker(contract, dynamics)

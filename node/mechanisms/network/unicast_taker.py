@@ -9,6 +9,8 @@ from node.mechanisms.network.prices import Dynamics, RowPrice
 from node.mechanisms.network.taker import Taker
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from node.mechanisms.network.contract import Quote, Seen, Tables
     from node.mechanisms.network.sums import LinkSums
     from node.mechanisms.network.taker import Replica
@@ -49,12 +51,17 @@ class UnicastTaker(Taker):
 
     def idle_value(self, tables: Seen, factor: float) -> float:
         """z (c - r Y) of the links that this agent leads."""
-        return math.fsum(
-            self.prices[name].announced
-            * max(0.0, link.capacity - factor * self.contract.sums(name, tables).load)
-            for name, link in self.contract.links.items()
-            if link.members[0] == self.contract.me
-        )
+        announced = {name: price.announced for name, price in self.prices.items()}
+        return left_idle(self.contract, announced, tables, factor)
 
     def _replicas(self) -> tuple[Replica, ...]:
         return tuple(self.prices.values())
+
+
+def left_idle(contract: Unicast, prices: Mapping[str, float], tables: Seen, factor: float) -> float:
+    """z (c - r Y), >= 0, summed over the links that the agent of the contract leads, z at ``prices``."""
+    return math.fsum(
+        prices[name] * max(0.0, link.capacity - factor * contract.sums(name, tables).load)
+        for name, link in contract.links.items()
+        if link.members[0] == contract.me
+    )
