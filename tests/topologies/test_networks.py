@@ -188,11 +188,11 @@ MISTAKES = {
         'name = "unicast"\nprices = "strategic"\nmoves = 2',
         "mechanism.moves: got 2; expected 1",
     ),
-    "Newton's prices with another mechanism": (
-        LINEAR,
-        'name = "linear"',
-        'name = "linear"\nprices = "newton"',
-        'mechanism.prices: got "newton"; expected another rule; this one needs name = "unicast"',
+    "Newton's prices in multicast": (
+        SMALL,
+        'name = "unicast"',
+        'name = "multicast"\nprices = "newton"',
+        'mechanism.prices: got "newton"; expected another rule; this one needs "unicast" or "linear"',
     ),
     "a factor of Newton's step": (
         SMALL,

@@ -28,8 +28,8 @@ FEW = 100
 RULES = ("proof", "observed")
 # Price rules that move once in a step, by what the whole network agrees on in it; and their largest kappa.
 STEPWISE = {"strategic": 1.0, "newton": 1.0}
-# Links up to which Newton's prices are played: every agent solves a system of that size, in plain floats.
-MOST_LINKS = 100
+# Prices up to which those of Newton are played: every agent solves a system of that size, in plain floats.
+MOST_PRICES = 100
 ETA = {"unicast": 0.02, "multicast": 0.02, "linear": 0.05}
 
 
@@ -57,12 +57,15 @@ def load(spec: Scenario, folder: Path) -> tuple[nx.DiGraph, bool, dict[str, dict
             Problem("topology", "has edges of one direction", "an undirected graph; tables go both ways")
         )
     building.check_graph(network, mechanism.name, graph)
-    if mechanism.prices == "newton" and len(network.links) > MOST_LINKS:
+    prices = len(network.links)
+    if mechanism.name == "linear":
+        prices += sum(len(members) - 1 for members in network.groups.values())
+    if mechanism.prices == "newton" and prices > MOST_PRICES:
         raise Invalid(
             Problem(
                 "mechanism.prices",
-                f'got "newton" with {len(network.links)} links',
-                f"at most {MOST_LINKS}: every agent solves a system of all links",
+                f'got "newton" with {prices} prices, of links and of neighbours in groups',
+                f"at most {MOST_PRICES}: every agent solves a system of all prices",
             )
         )
     valuations = building.draw_valuations(environment, network.agents, spec.seed)
@@ -181,9 +184,9 @@ def _sections(spec: Scenario) -> tuple[NetworkEnvironment, NetworkMechanism]:
 def _check_stepwise(mechanism: NetworkMechanism) -> None:
     """Rules with one move a step."""
     rule, most = mechanism.prices, STEPWISE[mechanism.prices]
-    if rule == "newton" and mechanism.name != "unicast":
+    if rule == "newton" and mechanism.name == "multicast":
         raise Invalid(
-            Problem("mechanism.prices", f'got "{rule}"', 'another rule; this one needs name = "unicast"')
+            Problem("mechanism.prices", f'got "{rule}"', 'another rule; this one needs "unicast" or "linear"')
         )
     if mechanism.kappa > most or (rule == "newton" and mechanism.kappa < most):
         raise Invalid(

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 Numbers = tuple[float, ...]
 
+# Letters of a name: of a link, or a group and a number behind it.
+LONGEST = 80
+
 
 def agreement(
     values: Numbers, own: Mapping[str, Summary], rounds: int
@@ -57,18 +60,19 @@ def agreement(
 def _summary(name: Any, packed: Any) -> bool:
     return (
         type(name) is str
-        and 0 < len(name) <= 64
+        and 0 < len(name) <= LONGEST
         and type(packed) is tuple
-        and len(packed) == 4
+        and len(packed) == 5
         and all(type(v) is float for v in packed[:3])
-        and packed[0] >= 0.0
+        and type(packed[4]) is bool
+        and (packed[0] >= 0.0 or packed[4])
         and type(packed[3]) is tuple
         and all(
             type(row) is tuple
             and len(row) == 3
             and type(row[0]) is str
             and name <= row[0]
-            and all(type(v) is float and v >= 0.0 for v in row[1:])
+            and all(type(v) is float and (v >= 0.0 or name < row[0]) for v in row[1:])
             for row in packed[3]
         )
         and any(row[0] == name for row in packed[3])

@@ -45,7 +45,8 @@ class Own:
         channels: those it is a member or a relay of, by name.
         widths: channel -> numbers of an entry.
         prints: own channel -> a fingerprint of its public facts, a whole number below 2^48.
-        routes: own link -> member -> that member's links and coefficients; where the facts have them.
+        routes: own channel -> member -> that member's links or rows and its coefficients there; where the
+            facts have them.
     """
 
     contract: Unicast | Multicast | Linear
@@ -65,7 +66,8 @@ def contract_of(agent: str, rules: Mapping[str, Any], own: Mapping[str, Any]) ->
         own: ``valuation``, a spec for ``valuations.build``; ``links``: name -> ``capacity``,
             ``coefficients``, for multicast ``groups``, with the rule "newton" ``routes`` (member -> link ->
             coefficient); for linear ``rows``: name -> ``capacity``, ``coefficients``, ``floors``, ``groups``
-            (name -> members), and ``group`` (``name``, ``members``) or None, ``floor``, ``ceiling`` or None.
+            (name -> members), and ``group`` (``name``, ``members``) or None, both with ``routes`` as links,
+            ``floor``, ``ceiling`` or None.
     Raises:
         ValueError: for an unknown mechanism or balance, and for all that the mechanism refuses.
     """
@@ -125,6 +127,7 @@ def own_of(part: Part) -> Own:
     channels: dict[str, Channel] = {}
     widths: dict[str, int] = {}
     prints: dict[str, float] = {}
+    newton = rules["dynamics"]["rule"] == "newton"
     for name in contract.channels:
         widths[name] = width_of(rules["mechanism"], rules["dynamics"]["rule"])
         if isinstance(contract, Linear):
@@ -132,7 +135,7 @@ def own_of(part: Part) -> Own:
                 members, facts = contract.rows[name].carriers, own["rows"][name]
             else:
                 assert contract.group is not None
-                members, facts, widths[name] = contract.group.members, own["group"], GROUP_WIDTH
+                members, facts, widths[name] = contract.group.members, own["group"], GROUP_WIDTH + newton
         else:
             members, facts = contract.links[name].members, own["links"][name]
         channels[name] = Channel(name, members, relays.get(name, ()))
@@ -140,8 +143,10 @@ def own_of(part: Part) -> Own:
     for name, facts in own["forwards"].items():
         channels[name] = Channel(name, tuple(sorted(facts["members"])), tuple(sorted(facts["relays"])))
         widths[name] = facts["width"]
-    links = own.get("links", {})
-    routes = {name: facts["routes"] for name, facts in links.items() if "routes" in facts}
+    told = own["rows"] if isinstance(contract, Linear) else own["links"]
+    if isinstance(contract, Linear) and contract.group is not None:
+        told = {**told, contract.group.name: own["group"]}
+    routes = {name: facts["routes"] for name, facts in told.items() if "routes" in facts}
     return Own(contract, {name: channels[name] for name in sorted(channels)}, widths, prints, routes or None)
 
 
