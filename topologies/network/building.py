@@ -318,7 +318,7 @@ def told(
         if mechanism.name == "multicast":
             # An agent in no group given is a group of its own.
             public["groups"] = {i: group_of.get(i, i) for i in link["coefficients"]}
-        if mechanism.prices == "newton":
+        if mechanism.prices == "newton" and mechanism.name != "multicast":
             members = _carriers(network, link["coefficients"]) if linear else link["coefficients"]
             public["routes"] = {i: routes.get(i, {}) for i in members}
         facts[name] = public

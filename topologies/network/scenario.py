@@ -30,6 +30,12 @@ RULES = ("proof", "observed")
 STEPWISE = {"strategic": 1.0, "newton": 1.0}
 # Prices up to which those of Newton are played: every agent solves a system of that size, in plain floats.
 MOST_PRICES = 100
+# What has one.
+PRICES = {
+    "unicast": "one a link",
+    "multicast": "one a receiver on a link",
+    "linear": "one a row and a pair of neighbours in a group",
+}
 ETA = {"unicast": 0.02, "multicast": 0.02, "linear": 0.05}
 
 
@@ -57,14 +63,11 @@ def load(spec: Scenario, folder: Path) -> tuple[nx.DiGraph, bool, dict[str, dict
             Problem("topology", "has edges of one direction", "an undirected graph; tables go both ways")
         )
     building.check_graph(network, mechanism.name, graph)
-    prices = len(network.links)
-    if mechanism.name == "linear":
-        prices += sum(len(members) - 1 for members in network.groups.values())
-    if mechanism.prices == "newton" and prices > MOST_PRICES:
+    if mechanism.prices == "newton" and (prices := _prices(mechanism.name, network)) > MOST_PRICES:
         raise Invalid(
             Problem(
                 "mechanism.prices",
-                f'got "newton" with {prices} prices, of links and of neighbours in groups',
+                f'got "newton" with {prices} prices: {PRICES[mechanism.name]}',
                 f"at most {MOST_PRICES}: every agent solves a system of all prices",
             )
         )
@@ -81,6 +84,14 @@ def load(spec: Scenario, folder: Path) -> tuple[nx.DiGraph, bool, dict[str, dict
     if mechanism.name == "unicast" and mechanism.eta is not None and len(told) <= FEW:
         _check_eta(public, told)
     return graph, False, told
+
+
+def _prices(mechanism: str, network: building.Network) -> int:
+    """How many prices there are."""
+    if mechanism == "multicast":
+        return sum(len(link["coefficients"]) for link in network.links.values())
+    pairs = sum(len(members) - 1 for members in network.groups.values()) if mechanism == "linear" else 0
+    return len(network.links) + pairs
 
 
 def _check_eta(public: dict[str, Any], told: dict[str, dict[str, Any]]) -> None:
@@ -184,10 +195,6 @@ def _sections(spec: Scenario) -> tuple[NetworkEnvironment, NetworkMechanism]:
 def _check_stepwise(mechanism: NetworkMechanism) -> None:
     """Rules with one move a step."""
     rule, most = mechanism.prices, STEPWISE[mechanism.prices]
-    if rule == "newton" and mechanism.name == "multicast":
-        raise Invalid(
-            Problem("mechanism.prices", f'got "{rule}"', 'another rule; this one needs "unicast" or "linear"')
-        )
     if mechanism.kappa > most or (rule == "newton" and mechanism.kappa < most):
         raise Invalid(
             Problem(

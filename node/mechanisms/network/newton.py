@@ -12,9 +12,8 @@ the equalities x_m = x_{m+1} between neighbours of a group, which may be negativ
 one. Coefficients, so also H_lm for l other than m, may be negative. An agent tells what it gains over its
 floor d_i, and c_l is counted less A_l d: D less a constant.
 
-An agent whose demand is clipped does not react, and counts with a part of its 1/|v''| only. A point is kept
-if D falls by a tenth of what the model says. Otherwise the part grows fourfold, up to 1, and then H is
-doubled again and again.
+An agent whose demand is clipped does not react, and counts with a part of its 1/|v''| only: see ``Path``.
+Multicast has another dual function, and a module of its own: ``multicast_newton``.
 
 Claim: every limit point of the kept points minimises D, so under (A4) allocations come to the optimum. For
 1/|v''| is bounded on [d_i, H_i], below and above, so some multiple of H with all parts 1 makes the model an
@@ -28,8 +27,9 @@ from __future__ import annotations
 
 import math
 import sys
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from node.mechanisms.network.quadratic import minimise
 
@@ -73,46 +73,111 @@ class Summary:
         price, excess, value, rows, signed = values
         return cls(price, excess, value, {m: (free, clipped) for m, free, clipped in rows}, signed)
 
+    @staticmethod
+    def accepts(name: str, packed: Any) -> bool:
+        """Whether a value may be the packed summary of the link or row of that name."""
+        return (
+            type(packed) is tuple
+            and len(packed) == 5
+            and all(type(v) is float for v in packed[:3])
+            and type(packed[4]) is bool
+            and (packed[0] >= 0.0 or packed[4])
+            and type(packed[3]) is tuple
+            and all(
+                type(row) is tuple
+                and len(row) == 3
+                and type(row[0]) is str
+                and name <= row[0]
+                and all(type(v) is float and (v >= 0.0 or name < row[0]) for v in row[1:])
+                for row in packed[3]
+            )
+            and any(row[0] == name for row in packed[3])
+        )
 
-class Path:
-    """The points that are tried, one after the other; the same bits at every agent."""
+
+class Told(Protocol):
+    """What the network is told of a link."""
+
+    def pack(self) -> tuple[Any, ...]:
+        """As plain values."""
+        ...
+
+
+T = TypeVar("T", bound=Told)
+Prices = TypeVar("Prices")
+
+
+class Path(ABC, Generic[T, Prices]):
+    """The points that are tried, one after the other; the same bits at every agent.
+
+    A point is kept if D falls by a tenth of what the model says. Otherwise the part with which clipped agents
+    count grows fourfold, up to 1, and then the curvature is doubled again and again.
+    """
 
     def __init__(self) -> None:
         self._part, self._times, self._promised = LEAST_PART, 1.0, 0.0
-        self._kept: Mapping[str, Summary] = {}
+        self._kept: Mapping[str, T] = {}
 
-    def move(self, found: Mapping[str, Summary]) -> dict[str, float]:
+    @abstractmethod
+    def value(self, found: Mapping[str, T]) -> float:
+        """D at a point."""
+
+    @abstractmethod
+    def _trial(self, kept: Mapping[str, T], part: float, times: float) -> tuple[Prices, float]:
+        """(the prices that minimise the model at a kept point, how much lower it is there)."""
+
+    @staticmethod
+    @abstractmethod
+    def unpack(values: tuple[Any, ...]) -> T:
+        """From plain values."""
+
+    def move(self, found: Mapping[str, T]) -> Prices:
         """Take in what was found at the last point; the prices to try next."""
-        value = math.fsum(s.value for s in found.values())
-        before = math.fsum(s.value for s in self._kept.values())
+        value, before = self.value(found), self.value(self._kept)
         if not self._kept or value <= before - GAIN * self._promised + ROUNDINGS * abs(before):
             self._kept, self._part, self._times = dict(found), max(LEAST_PART, 0.5 * self._part), 1.0
         elif self._part < 1.0:
             self._part = min(1.0, 4.0 * self._part)
         else:
             self._times *= 2.0
-        names = sorted(self._kept)
-        at = {name: k for k, name in enumerate(names)}
-        hessian = [[0.0] * len(names) for _ in names]
-        for name, summary in self._kept.items():
-            for other, (free, clipped) in summary.curvature.items():
-                entry = self._times * (free + self._part * clipped)
-                hessian[at[name]][at[other]] = hessian[at[other]][at[name]] = entry
-        for k, name in enumerate(names):
-            # Rows may depend on each other, and all agents of a link may be clipped.
-            hessian[k][k] += 1e-9 * sum(self._kept[name].curvature[name])
-        start = [self._kept[name].price for name in names]
-        excess = [self._kept[name].excess for name in names]
-        signed = [self._kept[name].signed for name in names]
-        point, self._promised = minimise(hessian, excess, start, signed)
-        return dict(zip(names, point, strict=True))
+        prices, self._promised = self._trial(self._kept, self._part, self._times)
+        return prices
 
     def state(self) -> tuple[Any, ...]:
         """Between two moves; plain values."""
-        kept = tuple((name, summary.pack()) for name, summary in self._kept.items())
+        kept = tuple((name, told.pack()) for name, told in self._kept.items())
         return (self._part, self._times, self._promised, kept)
 
     def restore(self, state: tuple[Any, ...]) -> None:
         """Inverse of ``state``."""
         self._part, self._times, self._promised, kept = state
-        self._kept = {name: Summary.unpack(values) for name, values in kept}
+        self._kept = {name: self.unpack(values) for name, values in kept}
+
+
+class LinkPath(Path[Summary, dict[str, float]]):
+    """Of prices of links and rows, from sums."""
+
+    unpack = staticmethod(Summary.unpack)
+
+    def value(self, found: Mapping[str, Summary]) -> float:
+        """D at a point; of linear constraints less a constant."""
+        return math.fsum(s.value for s in found.values())
+
+    def _trial(
+        self, kept: Mapping[str, Summary], part: float, times: float
+    ) -> tuple[dict[str, float], float]:
+        names = sorted(kept)
+        at = {name: k for k, name in enumerate(names)}
+        hessian = [[0.0] * len(names) for _ in names]
+        for name, summary in kept.items():
+            for other, (free, clipped) in summary.curvature.items():
+                entry = times * (free + part * clipped)
+                hessian[at[name]][at[other]] = hessian[at[other]][at[name]] = entry
+        for k, name in enumerate(names):
+            # Rows may depend on each other, and all agents of a link may be clipped.
+            hessian[k][k] += 1e-9 * sum(kept[name].curvature[name])
+        start = [kept[name].price for name in names]
+        excess = [kept[name].excess for name in names]
+        signed = [kept[name].signed for name in names]
+        point, promised = minimise(hessian, excess, start, signed)
+        return dict(zip(names, point, strict=True)), promised

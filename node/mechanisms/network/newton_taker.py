@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from node.mechanisms.network import unicast_taker
-from node.mechanisms.network.newton import Path, Summary
+from node.mechanisms.network.newton import LinkPath, Summary
 from node.mechanisms.network.taker import Taker
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class NewtonTaker(Taker):
         self.contract, self._priced, self._routes = contract, priced, routes
         self._prices = {name: 0.0 if p.signed else dynamics.start for name, p in priced.items()}
         self._following = self._prices
-        self._path = Path()
+        self._path = LinkPath()
 
     @abstractmethod
     def _quotes(self, guess: float) -> Quotes:
@@ -83,9 +83,9 @@ class NewtonTaker(Taker):
         tail = (clipped, self.spread, surplus)
         return {name: (*quote, *tail) for name, quote in self._quotes(guess).items()}
 
-    def summaries(self, tables: Tables) -> dict[str, Summary]:
+    def summaries(self, tables: Tables) -> dict[str, tuple[Any, ...]]:
         """Those of the constraints whose first member this agent is."""
-        found: dict[str, Summary] = {}
+        found: dict[str, tuple[Any, ...]] = {}
         for name, p in self._priced.items():
             if next(iter(p.coefficients)) != self.contract.me:
                 continue
@@ -100,12 +100,16 @@ class NewtonTaker(Taker):
                     if other >= name:
                         curvature.setdefault(other, ([], []))[int(clipped)].append(a * b * spread)
             sums = {m: (math.fsum(free), math.fsum(held)) for m, (free, held) in sorted(curvature.items())}
-            found[name] = Summary(z, _excess(p, tables), math.fsum(values), sums, p.signed)
+            found[name] = Summary(z, _excess(p, tables), math.fsum(values), sums, p.signed).pack()
         return found
 
-    def learn(self, summaries: Mapping[str, Summary]) -> None:
+    def accepts(self, name: str, packed: Any) -> bool:
+        """Whether a value may be a packed summary."""
+        return Summary.accepts(name, packed)
+
+    def learn(self, summaries: Mapping[str, tuple[Any, ...]]) -> None:
         """Everybody's summaries of the tables of this round; ``update`` then makes the move."""
-        moved = self._path.move(summaries)
+        moved = self._path.move({name: Summary.unpack(packed) for name, packed in summaries.items()})
         self._following = {name: moved[name] for name in self._priced}
 
     def update(self, tables: Tables) -> float:

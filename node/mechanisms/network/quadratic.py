@@ -119,3 +119,36 @@ def solve(matrix: list[list[float]], right: list[float]) -> list[float]:
     for i in reversed(range(n)):
         x[i] = (y[i] - sum(lower[k][i] * x[k] for k in range(i + 1, n))) / lower[i][i]
     return x
+
+
+def solve_any(matrix: list[list[float]], right: list[float]) -> list[float]:
+    """Some x with matrix x = right, by elimination with the largest pivot; of equations that depend on others
+    no notice is taken, and unknowns that are not determined are 0. Both arguments are changed."""
+    n = len(right)
+    order, largest = list(range(n)), max((abs(v) for row in matrix for v in row), default=0.0)
+    rank = 0
+    while rank < n:
+        sizes = [max(map(abs, row[rank:])) for row in matrix[rank:]]
+        size = max(sizes)
+        if size <= 1e-12 * largest:
+            break
+        i = rank + sizes.index(size)
+        j = rank + list(map(abs, matrix[i][rank:])).index(size)
+        matrix[rank], matrix[i] = matrix[i], matrix[rank]
+        right[rank], right[i] = right[i], right[rank]
+        order[rank], order[j] = order[j], order[rank]
+        for row in matrix:
+            row[rank], row[j] = row[j], row[rank]
+        pivot = matrix[rank]
+        for k in range(rank + 1, n):
+            if matrix[k][rank] != 0.0:
+                factor = matrix[k][rank] / pivot[rank]
+                tail = zip(matrix[k][rank:], pivot[rank:], strict=True)
+                matrix[k][rank:] = [a - factor * b for a, b in tail]
+                right[k] -= factor * right[rank]
+        rank += 1
+    x = [0.0] * n
+    for k in reversed(range(rank)):
+        known = math.fsum(matrix[k][j] * x[order[j]] for j in range(k + 1, rank))
+        x[order[k]] = (right[k] - known) / matrix[k][k]
+    return x

@@ -8,6 +8,7 @@ from node.mechanisms.network.linear import Linear
 from node.mechanisms.network.linear_newton import LinearNewton
 from node.mechanisms.network.linear_taker import LinearTaker
 from node.mechanisms.network.multicast import Multicast
+from node.mechanisms.network.multicast_newton import MulticastNewton
 from node.mechanisms.network.multicast_taker import MulticastTaker
 from node.mechanisms.network.newton_taker import UnicastNewton
 from node.mechanisms.network.responder import responder
@@ -32,14 +33,14 @@ def taker(
     Args:
         contract: its side of the mechanism.
         dynamics: the rule.
-        routes: with the rule "newton": own channel -> member -> that member's links or rows and its
-            coefficients there.
+        routes: with the rule "newton", but in multicast: own channel -> member -> that member's links or
+            rows and its coefficients there.
     Raises:
-        ValueError: for "newton" with multicast, or without routes.
+        ValueError: for "newton" without the routes that it needs.
     """
     if dynamics.rule == "newton":
         if isinstance(contract, Multicast):
-            raise ValueError(f"agent {contract.me}: Newton's prices need unicast or linear constraints")
+            return MulticastNewton(contract, dynamics)
         if routes is None:
             raise ValueError(f"agent {contract.me}: Newton's prices need the members' routes")
         if isinstance(contract, Linear):

@@ -64,10 +64,10 @@ def contract_of(agent: str, rules: Mapping[str, Any], own: Mapping[str, Any]) ->
         rules: ``mechanism``; ``balance``: "weak", "strong" (chapters 1, 2), "equilibrium" or "everywhere"
             (chapter 3); ``eta``; ``zeta`` (1, 2); ``xi`` (2).
         own: ``valuation``, a spec for ``valuations.build``; ``links``: name -> ``capacity``,
-            ``coefficients``, for multicast ``groups``, with the rule "newton" ``routes`` (member -> link ->
-            coefficient); for linear ``rows``: name -> ``capacity``, ``coefficients``, ``floors``, ``groups``
-            (name -> members), and ``group`` (``name``, ``members``) or None, both with ``routes`` as links,
-            ``floor``, ``ceiling`` or None.
+            ``coefficients``, for multicast ``groups``; for linear ``rows``: name -> ``capacity``,
+            ``coefficients``, ``floors``, ``groups`` (name -> members), and ``group`` (``name``, ``members``)
+            or None, ``floor``, ``ceiling`` or None. With the rule "newton" links, rows and group have
+            ``routes``, too (member -> link or row -> coefficient), but not in multicast.
     Raises:
         ValueError: for an unknown mechanism or balance, and for all that the mechanism refuses.
     """

@@ -154,3 +154,31 @@ def random_linear(seed: int, **rules: Any) -> dict[str, Linear]:
         own = [row for row in rows if i in row.carriers]
         found[i] = Linear(i, value, own, of.get(i), floor=floor, **rules)
     return found
+
+
+def random_multicast(seed: int, **rules: Any) -> dict[str, Multicast]:
+    """Up to 10 receivers in two to four groups on up to 5 links, three families; two groups on every link."""
+    rng = np.random.default_rng(seed)
+    n, m, k = int(rng.integers(4, 11)), int(rng.integers(1, 6)), int(rng.integers(2, 5))
+    names = [f"m{q:02d}" for q in range(n)]
+    of = {i: f"g{q % k}" for q, i in enumerate(names)}
+    on = rng.random((m, n)) < 0.5
+    for line in on:
+        while len({of[names[q]] for q in np.flatnonzero(line)}) < 2:
+            line[rng.integers(n)] = True
+    for q in range(n):
+        on[rng.integers(m), q] |= not on[:, q].any()
+    links = []
+    for q in range(m):
+        weights = {names[j]: float(rng.uniform(0.5, 2.0)) for j in np.flatnonzero(on[q])}
+        links.append(Link(f"l{q}", float(rng.uniform(0.5, 5.0)), weights, {i: of[i] for i in weights}))
+    families = (Log, Exponential, SquareRoot)
+    return {
+        i: Multicast(
+            i,
+            families[int(rng.integers(3))](float(rng.uniform(1.0, 5.0)), float(rng.uniform(0.5, 2.0))),
+            [link for link in links if i in link.coefficients],
+            **rules,
+        )
+        for i in names
+    }
