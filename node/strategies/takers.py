@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from node.mechanisms.network.contract import Contract, Quote, Quotes, Tables
-    from node.mechanisms.network.newton import Summary
     from node.mechanisms.network.prices import Dynamics
     from node.mechanisms.network.taker import Claim
     from node.strategies.strategy import Strategy
@@ -103,11 +102,15 @@ class Bent(Taker):
         """What the honest behaviour needs."""
         return self.inner.read(tables)
 
-    def summaries(self, tables: Tables) -> dict[str, Summary]:
+    def summaries(self, tables: Tables) -> dict[str, tuple[Any, ...]]:
         """Honestly; the numbers in them are those of the tables."""
         return self.inner.summaries(tables)
 
-    def learn(self, summaries: Mapping[str, Summary]) -> None:
+    def accepts(self, name: str, packed: Any) -> bool:
+        """As everybody does."""
+        return self.inner.accepts(name, packed)
+
+    def learn(self, summaries: Mapping[str, tuple[Any, ...]]) -> None:
         """As everybody does."""
         self.inner.learn(summaries)
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from node.mechanisms.network.contract import Contract, Quote, Quotes, Tables
-    from node.mechanisms.network.newton import Summary
     from node.mechanisms.network.offsets import OffsetPrices
     from node.mechanisms.network.prices import Dynamics, RowPrice
     from node.mechanisms.network.ring_prices import RingPrices
@@ -102,11 +101,16 @@ class Taker(ABC):
         """What the agent needs of its tables; ``claim`` and ``update`` take it in their place."""
         return tables
 
-    def summaries(self, tables: Tables) -> dict[str, Summary]:
-        """What this agent has to tell the whole network of its links; nothing, but for Newton's prices."""
+    def summaries(self, tables: Tables) -> dict[str, tuple[Any, ...]]:
+        """What this agent has to tell the whole network of its links, as plain values; nothing, but for
+        Newton's prices."""
         return {}
 
-    def learn(self, summaries: Mapping[str, Summary]) -> None:
+    def accepts(self, name: str, packed: Any) -> bool:
+        """Whether a value may be what somebody tells the network of a link."""
+        return False
+
+    def learn(self, summaries: Mapping[str, tuple[Any, ...]]) -> None:
         """What everybody told the network in this round; for Newton's prices."""
         if summaries:
             raise ValueError(f"{type(self).__name__} moves prices by its own links alone")

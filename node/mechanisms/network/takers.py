@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from node.mechanisms.network.linear import Linear
+from node.mechanisms.network.linear_newton import LinearNewton
 from node.mechanisms.network.linear_taker import LinearTaker
 from node.mechanisms.network.multicast import Multicast
+from node.mechanisms.network.multicast_newton import MulticastNewton
 from node.mechanisms.network.multicast_taker import MulticastTaker
-from node.mechanisms.network.newton_taker import NewtonTaker
+from node.mechanisms.network.newton_taker import UnicastNewton
 from node.mechanisms.network.responder import responder
 from node.mechanisms.network.unicast import Unicast
 from node.mechanisms.network.unicast_taker import UnicastTaker
@@ -31,14 +33,19 @@ def taker(
     Args:
         contract: its side of the mechanism.
         dynamics: the rule.
-        routes: with the rule "newton": own link -> member -> that member's links and its coefficients there.
+        routes: with the rule "newton", but in multicast: own channel -> member -> that member's links or
+            rows and its coefficients there.
     Raises:
-        ValueError: for "newton" with another mechanism than unicast, or without routes.
+        ValueError: for "newton" without the routes that it needs.
     """
     if dynamics.rule == "newton":
-        if not isinstance(contract, Unicast) or routes is None:
-            raise ValueError(f"agent {contract.me}: Newton's prices need unicast and the members' routes")
-        return NewtonTaker(contract, dynamics, routes)
+        if isinstance(contract, Multicast):
+            return MulticastNewton(contract, dynamics)
+        if routes is None:
+            raise ValueError(f"agent {contract.me}: Newton's prices need the members' routes")
+        if isinstance(contract, Linear):
+            return LinearNewton(contract, dynamics, routes)
+        return UnicastNewton(contract, dynamics, routes)
     if dynamics.rule == "strategic":
         return responder(contract, dynamics)
     match contract:

@@ -47,7 +47,8 @@ class Own:
         channels: those it is a member or a relay of, by name.
         widths, quoted: channel -> numbers of an entry, and of a quote.
         prints: own channel -> a fingerprint of its public facts, a whole number below 2^48.
-        routes: own link -> member -> that member's links and coefficients; where the facts have them.
+        routes: own channel -> member -> that member's links or rows and its coefficients there; where the
+            facts have them.
     """
 
     contract: Unicast | Multicast | Linear
@@ -66,9 +67,10 @@ def contract_of(agent: str, rules: Mapping[str, Any], own: Mapping[str, Any]) ->
         rules: ``mechanism``; ``balance``: "weak", "strong" (chapters 1, 2), "equilibrium" or "everywhere"
             (chapter 3); ``eta``; ``zeta`` (1, 2); ``xi`` (2).
         own: ``valuation``, a spec for ``valuations.build``; ``links``: name -> ``capacity``,
-            ``coefficients``, for multicast ``groups``, with the rule "newton" ``routes`` (member -> link ->
-            coefficient); for linear ``rows``: name -> ``capacity``, ``coefficients``, ``floors``, ``groups``
-            (name -> members), and ``group`` (``name``, ``members``) or None, ``floor``, ``ceiling`` or None.
+            ``coefficients``, for multicast ``groups``; for linear ``rows``: name -> ``capacity``,
+            ``coefficients``, ``floors``, ``groups`` (name -> members), and ``group`` (``name``, ``members``)
+            or None, ``floor``, ``ceiling`` or None. With the rule "newton" links, rows and group have
+            ``routes``, too (member -> link or row -> coefficient), but not in multicast.
     Raises:
         ValueError: for an unknown mechanism or balance, and for all that the mechanism refuses.
     """
@@ -128,6 +130,7 @@ def own_of(part: Part) -> Own:
     channels: dict[str, Channel] = {}
     widths: dict[str, int] = {}
     prints: dict[str, float] = {}
+    newton = rules["dynamics"]["rule"] == "newton"
     for name in contract.channels:
         widths[name] = width_of(rules["mechanism"], rules["dynamics"]["rule"])
         if isinstance(contract, Linear):
@@ -135,7 +138,7 @@ def own_of(part: Part) -> Own:
                 members, facts = contract.rows[name].carriers, own["rows"][name]
             else:
                 assert contract.group is not None
-                members, facts, widths[name] = contract.group.members, own["group"], GROUP_WIDTH
+                members, facts, widths[name] = contract.group.members, own["group"], GROUP_WIDTH + newton
         else:
             members, facts = contract.links[name].members, own["links"][name]
         channels[name] = Channel(name, members, relays.get(name, ()))
@@ -143,8 +146,10 @@ def own_of(part: Part) -> Own:
     for name, facts in own["forwards"].items():
         channels[name] = Channel(name, tuple(sorted(facts["members"])), tuple(sorted(facts["relays"])))
         widths[name] = facts["width"]
-    links = own.get("links", {})
-    routes = {name: facts["routes"] for name, facts in links.items() if "routes" in facts}
+    told = own["rows"] if isinstance(contract, Linear) else own["links"]
+    if isinstance(contract, Linear) and contract.group is not None:
+        told = {**told, contract.group.name: own["group"]}
+    routes = {name: facts["routes"] for name, facts in told.items() if "routes" in facts}
     quoted = dict.fromkeys(channels, QUOTED[rules["mechanism"]])
     if isinstance(contract, Linear) and contract.group is not None:
         quoted[contract.group.name] = GROUP_QUOTED

@@ -177,7 +177,7 @@ def network(
             float(before.proved) if before is not None else 0.0,
         )
         if rule.rule == "newton":
-            numbers, summaries = yield from agreement(values, me.summaries(tables), diameter)
+            numbers, summaries = yield from agreement(values, me.summaries(tables), diameter, me.accepts)
             me.learn(summaries)
         else:
             numbers = yield from minimum(values, diameter)

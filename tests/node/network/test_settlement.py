@@ -71,6 +71,8 @@ def test_taxes_with_strong_balance_add_up_to_rounding(name):
         ("network-wireless-8", "stopping.max_rounds=2"),
         ("network-corn-5", "mechanism.exchange=convergecast"),
         ("network-corn-5", "mechanism.prices=newton"),
+        ("network-multicast-9", "mechanism.prices=newton"),
+        ("network-microgrid-7", "mechanism.prices=newton"),
         ("network-microgrid-7", "mechanism.prices=padr"),
         ("network-microgrid-7", "stopping.rule=observed"),
     ],
