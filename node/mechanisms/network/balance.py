@@ -5,6 +5,7 @@ Every share is computed from the others' quotes alone, so nobody can move its ow
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +22,25 @@ def at_equilibrium(others: int, prices: float, loads: float, worth: float) -> fl
     if others == 1:
         return loads * prices
     return (prices * loads - worth) / (others * (others - 1))
+
+
+def powers(prices: Sequence[float], loads: Sequence[float]) -> tuple[float, ...]:
+    """The eight sums of ``everywhere``, correctly rounded.
+
+    Args:
+        prices, loads: p_j and z_j of all but the agent, in the same order.
+    """
+    pairs = list(zip(prices, loads, strict=True))
+    return (
+        math.fsum(prices),
+        math.fsum(p * p for p in prices),
+        math.fsum(loads),
+        math.fsum(z * z for z in loads),
+        math.fsum(p * z for p, z in pairs),
+        math.fsum(p * p * z for p, z in pairs),
+        math.fsum(p * z * z for p, z in pairs),
+        math.fsum((p * z) ** 2 for p, z in pairs),
+    )
 
 
 def everywhere(n: int, sums: Sequence[float], capacity: float, eta: float) -> float:

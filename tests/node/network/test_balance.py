@@ -16,9 +16,9 @@ def test_eight_power_sums_equal_the_literal_double_sums(n):
         p, z = rng.uniform(0, 5, n).tolist(), rng.uniform(0, 2, n).tolist()
         c, eta = float(rng.uniform(1, 10)), float(rng.uniform(0.01, 10))
         for i in range(n):
-            pairs = [(p[j], z[j]) for j in range(n) if j != i]
-            powers = ((1, 0), (2, 0), (0, 1), (0, 2), (1, 1), (2, 1), (1, 2), (2, 2))
-            found = balance.everywhere(n, [sum(q**a * w**b for q, w in pairs) for a, b in powers], c, eta)
+            others = [j for j in range(n) if j != i]
+            sums = balance.powers([p[j] for j in others], [z[j] for j in others])
+            found = balance.everywhere(n, sums, c, eta)
             scale = abs(off_equilibrium(p, z, i, c, eta)) + eta * c**2 * sum(p) ** 2
             assert abs(found - off_equilibrium(p, z, i, c, eta)) <= 1e-13 * scale
 
