@@ -106,7 +106,7 @@ def require(loaded: LoadedScenario, warn: Callable[[str], None]) -> float | None
     if rules["mechanism"] in NETWORK and rules["dynamics"]["rule"] == "strategic":
         warn(
             'prices = "strategic": best responses of the game. They do not converge here; they are played to '
-            "show that. Prices stay near where they start, and the allocation is not the planner's"
+            "show that. Prices stay near where they start or run off, and the allocation is not the planner's"
         )
         return None
     if rules["mechanism"] not in MECHANISMS or _always_guaranteed(loaded):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from node.mechanisms.network.multicast import Multicast
-from node.mechanisms.network.takers import Taker
+from node.mechanisms.network.taker import Taker
 from node.mechanisms.network.unicast import Unicast
 from node.strategies.answers import checked
 from node.strategies.claims import ClaimedValuation
@@ -17,10 +17,9 @@ from node.strategies.strategy import Seen
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from node.mechanisms.network.contract import Contract, Quote, Tables
-    from node.mechanisms.network.newton import Summary
+    from node.mechanisms.network.contract import Contract, Quote, Quotes, Tables
     from node.mechanisms.network.prices import Dynamics
-    from node.mechanisms.network.takers import Claim
+    from node.mechanisms.network.taker import Claim
     from node.strategies.strategy import Strategy
 
 # Numbers of an entry behind its quote: coefficients in use, 1/|v''|; with Newton's prices a third one.
@@ -74,10 +73,25 @@ class Bent(Taker):
         bent: dict[str, Quote] = {}
         for name, entry in entries.items():
             last = 1 + prices_in(self.contract, entry[: -self._tail])
-            owed = np.array(entry[1:last])
-            said = np.maximum(checked(self.strategy.repeat(owed.copy(), seen), owed, "repeat"), 0.0)
-            bent[name] = (asked, *said.tolist(), *entry[last:])
+            bent[name] = (asked, *self._repeated(entry[1:last], seen), *entry[last:])
         return bent
+
+    def settle(self, quotes: Quotes) -> Quotes:
+        """The prices that it has said, or if there are new ones, these as the strategy has them."""
+        honest = self.inner.settle(quotes)
+        if honest == quotes:
+            return quotes
+        seen = Seen(self.contract.me, self.round, np.array([self.inner.price]), self.true)
+        bent: dict[str, Quote] = {}
+        for name, quote in honest.items():
+            last = 1 + prices_in(self.contract, quote)
+            bent[name] = (quote[0], *self._repeated(quote[1:last], seen), *quote[last:])
+        return bent
+
+    def _repeated(self, prices: Quote, seen: Seen) -> list[float]:
+        owed = np.array(prices)
+        said = checked(self.strategy.repeat(owed.copy(), seen), owed, "repeat")
+        return list(np.maximum(said, 0.0).tolist())
 
     def follow(self, dynamics: Dynamics) -> None:
         """The rule that all go on by is no matter of strategy."""
@@ -88,11 +102,15 @@ class Bent(Taker):
         """What the honest behaviour needs."""
         return self.inner.read(tables)
 
-    def summaries(self, tables: Tables) -> dict[str, Summary]:
+    def summaries(self, tables: Tables) -> dict[str, tuple[Any, ...]]:
         """Honestly; the numbers in them are those of the tables."""
         return self.inner.summaries(tables)
 
-    def learn(self, summaries: Mapping[str, Summary]) -> None:
+    def accepts(self, name: str, packed: Any) -> bool:
+        """As everybody does."""
+        return self.inner.accepts(name, packed)
+
+    def learn(self, summaries: Mapping[str, tuple[Any, ...]]) -> None:
         """As everybody does."""
         self.inner.learn(summaries)
 

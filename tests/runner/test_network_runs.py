@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 
@@ -50,6 +51,20 @@ def test_strategic_play_warns_reports_error_and_regret_of_every_step_and_breaks_
     assert "best responses: they do not converge" in text.getvalue()
 
 
+@pytest.mark.parametrize("name", ["network-multicast-9", "network-microgrid-7"])
+def test_strategic_play_of_the_other_mechanisms_warns_and_breaks_its_promise_but_no_capacity(tmp_path, name):
+    told = []
+    chosen = ("mechanism.prices=strategic", "stopping.max_rounds=12")
+    result = played(tmp_path, name, *chosen, virtual=True, warn=told.append)
+    assert any("They do not converge here" in text for text in told)
+    assert not result.kept_promise
+    assert result.steps == 12
+    assert min(result.errors.values()) > 0.1
+    assert min(result.regrets.values()) > 1e-2
+    assert result.overshoot == 0.0
+    assert result.gap_holds
+
+
 def test_regrets_of_a_long_run_are_those_of_every_kth_step(tmp_path, monkeypatch):
     monkeypatch.setattr("runner.network.RECORDED", 20)
     result = played(tmp_path, "network-corn-5", "mechanism.moves=1", "stopping.tolerance=1e-9", virtual=True)
@@ -81,6 +96,27 @@ def test_an_observed_end_comes_sooner_and_says_that_nothing_is_proved(tmp_path):
     assert (sooner.proved, later.proved) == (False, True)
     assert sooner.kept_promise
     assert later.kept_promise
+
+
+def test_taxes_that_do_not_balance_break_the_promise_and_are_crossed_out(tmp_path):
+    result = played(tmp_path, "network-corn-5", "record.every=0", virtual=True)
+    assert result.kept_promise
+    assert result.imbalance <= 1e-14
+    broken = dataclasses.replace(result, imbalance=2e-9)
+    assert not broken.kept_promise
+    assert "taxes 2e-09 off balance" in broken.verdict
+    for shown, mark in ((result, "✓"), (broken, "✗")):
+        text = io.StringIO()
+        print_result(shown, Console(file=text, width=200))
+        (line,) = (line for line in text.getvalue().splitlines() if "sum of taxes" in line)
+        assert line.strip().startswith(mark)
+
+
+def test_weak_balance_is_broken_by_a_deficit_alone(tmp_path):
+    result = played(tmp_path, "network-corn-5", "mechanism.balance=weak", "record.every=0", virtual=True)
+    assert result.kept_promise
+    assert result.tax_sum > 1.0
+    assert result.imbalance == 0.0
 
 
 def test_the_table_shows_outcome_and_promises(tmp_path):

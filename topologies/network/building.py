@@ -318,8 +318,9 @@ def told(
         if mechanism.name == "multicast":
             # An agent in no group given is a group of its own.
             public["groups"] = {i: group_of.get(i, i) for i in link["coefficients"]}
-        if mechanism.prices == "newton":
-            public["routes"] = {i: routes[i] for i in link["coefficients"]}
+        if mechanism.prices == "newton" and mechanism.name != "multicast":
+            members = _carriers(network, link["coefficients"]) if linear else link["coefficients"]
+            public["routes"] = {i: routes.get(i, {}) for i in members}
         facts[name] = public
     if linear:
         floor = environment.floor if environment.floor is not None else default_floor(network)
@@ -355,7 +356,12 @@ def told(
         if linear:
             group = group_of.get(agent)
             mine["rows"] = own
-            mine["group"] = None if group is None else {"name": group, "members": list(network.groups[group])}
+            mine["group"] = None
+            if group is not None:
+                members = list(network.groups[group])
+                mine["group"] = {"name": group, "members": members}
+                if mechanism.prices == "newton":
+                    mine["group"]["routes"] = {i: routes.get(i, {}) for i in members}
             mine["floor"], mine["ceiling"] = floor, environment.ceilings.get(agent)
         else:
             mine["links"] = own

@@ -26,10 +26,16 @@ BALANCES = {
 # Agents up to which an eta of the file's own is checked: every one of them costs some ten milliseconds.
 FEW = 100
 RULES = ("proof", "observed")
-# Price rules for unicast alone, and their largest kappa.
-ALONE = {"strategic": 1.0, "newton": 1.0}
-# Links up to which Newton's prices are played: every agent solves a system of that size, in plain floats.
-MOST_LINKS = 100
+# Price rules that move once in a step, by what the whole network agrees on in it; and their largest kappa.
+STEPWISE = {"strategic": 1.0, "newton": 1.0}
+# Prices up to which those of Newton are played: every agent solves a system of that size, in plain floats.
+MOST_PRICES = 100
+# What has one.
+PRICES = {
+    "unicast": "one a link",
+    "multicast": "one a receiver on a link",
+    "linear": "one a row and a pair of neighbours in a group",
+}
 ETA = {"unicast": 0.02, "multicast": 0.02, "linear": 0.05}
 
 
@@ -57,12 +63,12 @@ def load(spec: Scenario, folder: Path) -> tuple[nx.DiGraph, bool, dict[str, dict
             Problem("topology", "has edges of one direction", "an undirected graph; tables go both ways")
         )
     building.check_graph(network, mechanism.name, graph)
-    if mechanism.prices == "newton" and len(network.links) > MOST_LINKS:
+    if mechanism.prices == "newton" and (prices := _prices(mechanism.name, network)) > MOST_PRICES:
         raise Invalid(
             Problem(
                 "mechanism.prices",
-                f'got "newton" with {len(network.links)} links',
-                f"at most {MOST_LINKS}: every agent solves a system of all links",
+                f'got "newton" with {prices} prices: {PRICES[mechanism.name]}',
+                f"at most {MOST_PRICES}: every agent solves a system of all prices",
             )
         )
     valuations = building.draw_valuations(environment, network.agents, spec.seed)
@@ -78,6 +84,14 @@ def load(spec: Scenario, folder: Path) -> tuple[nx.DiGraph, bool, dict[str, dict
     if mechanism.name == "unicast" and mechanism.eta is not None and len(told) <= FEW:
         _check_eta(public, told)
     return graph, False, told
+
+
+def _prices(mechanism: str, network: building.Network) -> int:
+    """How many prices there are."""
+    if mechanism == "multicast":
+        return sum(len(link["coefficients"]) for link in network.links.values())
+    pairs = sum(len(members) - 1 for members in network.groups.values()) if mechanism == "linear" else 0
+    return len(network.links) + pairs
 
 
 def _check_eta(public: dict[str, Any], told: dict[str, dict[str, Any]]) -> None:
@@ -140,16 +154,18 @@ def _sections(spec: Scenario) -> tuple[NetworkEnvironment, NetworkMechanism]:
                 'a number > 0 with prices = "constant", and no such key otherwise',
             )
         )
-    if mechanism.exchange == "convergecast" and (mechanism.name != "unicast" or mechanism.prices in ALONE):
+    if mechanism.exchange == "convergecast" and (
+        mechanism.name == "multicast" or mechanism.prices in STEPWISE
+    ):
         raise Invalid(
             Problem(
                 "mechanism.exchange",
                 'got "convergecast"',
-                '"flood": sums are all that price-taking unicast needs, all else needs whole tables',
+                '"flood": multicast, best responses and Newton\'s prices need whole tables, not only sums',
             )
         )
-    if mechanism.prices in ALONE:
-        _check_alone(mechanism)
+    if mechanism.prices in STEPWISE:
+        _check_stepwise(mechanism)
     if spec.stopping.rule not in RULES and "rule" in spec.stopping.model_fields_set:
         raise Invalid(
             Problem(
@@ -178,13 +194,9 @@ def _sections(spec: Scenario) -> tuple[NetworkEnvironment, NetworkMechanism]:
     return environment, mechanism
 
 
-def _check_alone(mechanism: NetworkMechanism) -> None:
-    """Rules for unicast only, with one move a step."""
-    rule, most = mechanism.prices, ALONE[mechanism.prices]
-    if mechanism.name != "unicast":
-        raise Invalid(
-            Problem("mechanism.prices", f'got "{rule}"', 'another rule; this one needs name = "unicast"')
-        )
+def _check_stepwise(mechanism: NetworkMechanism) -> None:
+    """Rules with one move a step."""
+    rule, most = mechanism.prices, STEPWISE[mechanism.prices]
     if mechanism.kappa > most or (rule == "newton" and mechanism.kappa < most):
         raise Invalid(
             Problem(
@@ -220,7 +232,7 @@ def rules(spec: Scenario) -> dict[str, Any]:
             "kappa": mechanism.kappa,
             "gamma": mechanism.gamma,
             "start": mechanism.start,
-            "moves": 1 if mechanism.prices in ALONE else mechanism.moves,
+            "moves": 1 if mechanism.prices in STEPWISE else mechanism.moves,
         },
         "stopping": {"rule": rule(spec), "tolerance": stopping.tolerance, "scale": stopping.scale, **limit},
     }

@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from node.part import Part
 
 MECHANISMS = ("unicast", "multicast", "linear")
-# Numbers of an entry: those of a quote, and s and 1/|v''|.
-WIDTHS = {"unicast": 5, "multicast": 6, "linear": 4}
-GROUP_WIDTH = 7
+# Numbers of a quote, and of an entry: those of a quote, and s and 1/|v''|.
+QUOTED = {"unicast": 3, "multicast": 4, "linear": 2}
+GROUP_QUOTED = 5
+WIDTHS = {mechanism: width + 2 for mechanism, width in QUOTED.items()}
+GROUP_WIDTH = GROUP_QUOTED + 2
 
 
 def width_of(mechanism: str, rule: str) -> int:
@@ -43,14 +45,16 @@ class Own:
     Attributes:
         contract: its side of the mechanism.
         channels: those it is a member or a relay of, by name.
-        widths: channel -> numbers of an entry.
+        widths, quoted: channel -> numbers of an entry, and of a quote.
         prints: own channel -> a fingerprint of its public facts, a whole number below 2^48.
-        routes: own link -> member -> that member's links and coefficients; where the facts have them.
+        routes: own channel -> member -> that member's links or rows and its coefficients there; where the
+            facts have them.
     """
 
     contract: Unicast | Multicast | Linear
     channels: Mapping[str, Channel]
     widths: Mapping[str, int]
+    quoted: Mapping[str, int]
     prints: Mapping[str, float]
     routes: Mapping[str, Mapping[str, Mapping[str, float]]] | None
 
@@ -63,9 +67,10 @@ def contract_of(agent: str, rules: Mapping[str, Any], own: Mapping[str, Any]) ->
         rules: ``mechanism``; ``balance``: "weak", "strong" (chapters 1, 2), "equilibrium" or "everywhere"
             (chapter 3); ``eta``; ``zeta`` (1, 2); ``xi`` (2).
         own: ``valuation``, a spec for ``valuations.build``; ``links``: name -> ``capacity``,
-            ``coefficients``, for multicast ``groups``, with the rule "newton" ``routes`` (member -> link ->
-            coefficient); for linear ``rows``: name -> ``capacity``, ``coefficients``, ``floors``, ``groups``
-            (name -> members), and ``group`` (``name``, ``members``) or None, ``floor``, ``ceiling`` or None.
+            ``coefficients``, for multicast ``groups``; for linear ``rows``: name -> ``capacity``,
+            ``coefficients``, ``floors``, ``groups`` (name -> members), and ``group`` (``name``, ``members``)
+            or None, ``floor``, ``ceiling`` or None. With the rule "newton" links, rows and group have
+            ``routes``, too (member -> link or row -> coefficient), but not in multicast.
     Raises:
         ValueError: for an unknown mechanism or balance, and for all that the mechanism refuses.
     """
@@ -125,6 +130,7 @@ def own_of(part: Part) -> Own:
     channels: dict[str, Channel] = {}
     widths: dict[str, int] = {}
     prints: dict[str, float] = {}
+    newton = rules["dynamics"]["rule"] == "newton"
     for name in contract.channels:
         widths[name] = width_of(rules["mechanism"], rules["dynamics"]["rule"])
         if isinstance(contract, Linear):
@@ -132,7 +138,7 @@ def own_of(part: Part) -> Own:
                 members, facts = contract.rows[name].carriers, own["rows"][name]
             else:
                 assert contract.group is not None
-                members, facts, widths[name] = contract.group.members, own["group"], GROUP_WIDTH
+                members, facts, widths[name] = contract.group.members, own["group"], GROUP_WIDTH + newton
         else:
             members, facts = contract.links[name].members, own["links"][name]
         channels[name] = Channel(name, members, relays.get(name, ()))
@@ -140,9 +146,15 @@ def own_of(part: Part) -> Own:
     for name, facts in own["forwards"].items():
         channels[name] = Channel(name, tuple(sorted(facts["members"])), tuple(sorted(facts["relays"])))
         widths[name] = facts["width"]
-    links = own.get("links", {})
-    routes = {name: facts["routes"] for name, facts in links.items() if "routes" in facts}
-    return Own(contract, {name: channels[name] for name in sorted(channels)}, widths, prints, routes or None)
+    told = own["rows"] if isinstance(contract, Linear) else own["links"]
+    if isinstance(contract, Linear) and contract.group is not None:
+        told = {**told, contract.group.name: own["group"]}
+    routes = {name: facts["routes"] for name, facts in told.items() if "routes" in facts}
+    quoted = dict.fromkeys(channels, QUOTED[rules["mechanism"]])
+    if isinstance(contract, Linear) and contract.group is not None:
+        quoted[contract.group.name] = GROUP_QUOTED
+    ordered = {name: channels[name] for name in sorted(channels)}
+    return Own(contract, ordered, widths, quoted, prints, routes or None)
 
 
 def fingerprint(facts: Any) -> float:

@@ -112,3 +112,73 @@ def random_unicast(seed: int, **rules: Any) -> dict[str, Unicast]:
         )
         for i in names
     }
+
+
+def random_linear(seed: int, **rules: Any) -> dict[str, Linear]:
+    """Up to 10 agents under up to 4 rows, in up to two groups of two to four, some of whose coefficients are
+    negative. Four families, one of which falls for large amounts."""
+    rng = np.random.default_rng(seed)
+    n, m = int(rng.integers(5, 11)), int(rng.integers(1, 5))
+    names, floor = [f"a{k:02d}" for k in range(n)], 1e-3
+    groups, at = list[Group](), 0
+    for k in range(int(rng.integers(0, 3))):
+        size = min(int(rng.integers(2, 5)), n - 2 - at)
+        if size >= 2:
+            groups.append(Group(f"g{k}", tuple(names[at : at + size])))
+            at += size
+    of = {i: group for group in groups for i in group.members}
+    units = [group.members for group in groups] + [(i,) for i in names if i not in of]
+    on = rng.random((m, len(units))) < 0.5
+    for line in on:
+        while line.sum() < 2:
+            line[rng.integers(len(units))] = True
+    for k in range(len(units)):
+        on[rng.integers(m), k] |= not on[:, k].any()
+    rows = []
+    for q in range(m):
+        coefficients = {}
+        for k in np.flatnonzero(on[q]):
+            for j in units[k]:
+                coefficients[j] = float(rng.uniform(0.5, 2.0))
+            if len(units[k]) > 1:
+                coefficients[units[k][0]] = float(rng.uniform(-0.4, -0.1))
+        grouped = tuple(group for group in groups if set(group.members) & set(coefficients))
+        rows.append(
+            Row(f"r{q}", float(rng.uniform(1.0, 5.0)), coefficients, dict.fromkeys(names, floor), grouped)
+        )
+    families = (Log, Exponential, SquareRoot)
+    found = {}
+    for i in names:
+        kind, w, s = int(rng.integers(4)), float(rng.uniform(3.0, 8.0)), float(rng.uniform(0.3, 1.0))
+        value = families[kind](w, s) if kind < 3 else Quadratic(-s, w)
+        own = [row for row in rows if i in row.carriers]
+        found[i] = Linear(i, value, own, of.get(i), floor=floor, **rules)
+    return found
+
+
+def random_multicast(seed: int, **rules: Any) -> dict[str, Multicast]:
+    """Up to 10 receivers in two to four groups on up to 5 links, three families; two groups on every link."""
+    rng = np.random.default_rng(seed)
+    n, m, k = int(rng.integers(4, 11)), int(rng.integers(1, 6)), int(rng.integers(2, 5))
+    names = [f"m{q:02d}" for q in range(n)]
+    of = {i: f"g{q % k}" for q, i in enumerate(names)}
+    on = rng.random((m, n)) < 0.5
+    for line in on:
+        while len({of[names[q]] for q in np.flatnonzero(line)}) < 2:
+            line[rng.integers(n)] = True
+    for q in range(n):
+        on[rng.integers(m), q] |= not on[:, q].any()
+    links = []
+    for q in range(m):
+        weights = {names[j]: float(rng.uniform(0.5, 2.0)) for j in np.flatnonzero(on[q])}
+        links.append(Link(f"l{q}", float(rng.uniform(0.5, 5.0)), weights, {i: of[i] for i in weights}))
+    families = (Log, Exponential, SquareRoot)
+    return {
+        i: Multicast(
+            i,
+            families[int(rng.integers(3))](float(rng.uniform(1.0, 5.0)), float(rng.uniform(0.5, 2.0))),
+            [link for link in links if i in link.coefficients],
+            **rules,
+        )
+        for i in names
+    }
