@@ -127,11 +127,23 @@ class Pacer:
             self._eager_rounds -= 1
         if self._overtaking_rounds:
             self._overtaking_rounds -= 1
+        self._since = now
         self.restart(now)
 
+    def begin(self, now: float) -> None:
+        """Round 0 begins, of this computation or of a new one."""
+        self._since = now
+        self.restart(now)
+
+    def hasten(self, now: float) -> None:
+        """There is news: pauses begin anew, but what is due is not put off."""
+        due = self.deadline
+        self.restart(now)
+        self.deadline = min(due, self.deadline)
+
     def restart(self, now: float) -> None:
-        """Something new was said; wait the shortest pause for an answer."""
-        self._since, self._copies = now, 0
+        """Something was said; wait the shortest pause for an answer."""
+        self._copies = 0
         if self._eager_rounds:
             self.pause = self._eager_pause()
         elif not self._durations:
