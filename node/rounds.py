@@ -110,6 +110,8 @@ class Rounds(Timekeeper):
             return
         if src in slot:
             return agent.reject("duplicate")
+        if not slot:
+            pacer.answered(agent.clock(), ahead=slot is self._next)
         slot[src] = message
         if message.again:
             self._copied.add((src, message.round))

@@ -405,6 +405,29 @@ def test_a_message_that_comes_after_its_copy_is_not_lost():
     assert wire.agent.rejected == {"duplicate": 6}
 
 
+def test_no_eager_question_is_sooner_than_an_answer_can_be_there_though_rounds_begin_complete():
+    wire = Wire(make=lambda part: mix(part, rounds=200))
+    wire.start()
+    there_and_back = 0.08
+    for k in range(70):  # what c says comes together with what it says next, as after every loss
+        wire.now += 0.0 if k % 2 else there_and_back
+        wire.message("a", k)
+        if k % 2 == 0:
+            wire.again("c", k)
+            wire.again("c", k + 1)
+    assert wire.agent.round == 70
+    assert wire.agent.eager
+    last, gaps, before = wire.now, [], len(wire.copies())
+    while len(gaps) < 3:
+        wire.now += 0.001
+        wire.agent.tick(wire.now)
+        if len(wire.copies()) > before:
+            before = len(wire.copies())
+            gaps.append(wire.now - last)
+            last = wire.now
+    assert min(gaps) > 0.79 * there_and_back
+
+
 def test_a_neighbour_that_seems_to_come_and_go_is_not_told_everything_each_time_and_puts_nothing_off():
     wire = Wire()
     wire.start()
