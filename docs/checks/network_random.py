@@ -22,6 +22,7 @@ import networkx as nx
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from network_variants import rounds
+
 from node.mechanisms.network.links import Link
 from node.mechanisms.network.optimum import NotSolved, program, solve
 from node.mechanisms.network.unicast import Unicast
