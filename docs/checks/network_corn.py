@@ -5,11 +5,11 @@
 The data of the published instance are not known. This one was found as follows. Agent 1 is paid for hiding
 demand: its payoffs .5220 and .5534 at the prices 2.933 and 2.768 leave of the families log, exponential and
 square root one with round numbers, 2 log(1 + x/0.3). Sets of two to four others with round numbers were
-searched for those with which, at a capacity between 1 and 5, both prices come out, and the sum of all 1/|v''|
-at the optimum that follows from the rounds of the constant step: 79 of them. One of these has all five figures
-from a known start that were compared: rounds of PADR, FAST-PADR and FAST-PADR with kappa 0.5 from price 1, and
-to 1e-6 of the first two from price 100. These are marked "chosen by"; all other lines were compared afterwards.
-Their published start is random, about 1 in the mean; here it is 1.
+searched for those with which, at a capacity between 1 and 5, both prices come out, and the sum of all
+1/|v''| at the optimum that follows from the rounds of the constant step: 79 of them. One of these has all
+five figures from a known start that were compared: rounds of PADR, FAST-PADR and FAST-PADR with kappa 0.5
+from price 1, and to 1e-6 of the first two from price 100. These are marked "chosen by"; all other lines
+were compared afterwards. Their published start is random, about 1 in the mean; here it is 1.
 """
 
 from __future__ import annotations
