@@ -1,6 +1,8 @@
 """Flooded tables against convergecast of sums on one link: rounds, words and numbers carried.
 
-python -m benchmarks.network_exchange [AGENTS ...]
+python -m benchmarks.network_exchange [--mechanism unicast|linear] [AGENTS ...]
+
+With linear constraints every tenth agent shares a public good with the one after it.
 """
 
 from __future__ import annotations
@@ -22,17 +24,23 @@ if TYPE_CHECKING:
 STEPS = 5
 
 
-def scenario(agents: int, pattern: str, exchange: str) -> str:
+def scenario(mechanism: str, agents: int, pattern: str, exchange: str) -> str:
     """The scenario's text."""
-    ids = ", ".join(f'"a{k:04d}"' for k in range(agents))
+    names = [f"a{k:04d}" for k in range(agents)]
+    ids = ", ".join(f'"{name}"' for name in names)
+    pairs = [names[k : k + 2] for k in range(0, agents - 1, 10)] if mechanism == "linear" else []
+    groups = "".join(f'g{k} = ["{one}", "{two}"]\n' for k, (one, two) in enumerate(pairs))
     return (
         f'[topology]\nlinks = "{pattern}"\n[environment]\nkind = "network"\n[environment.links.one]\n'
-        f'capacity = {agents / 3}\nagents = [{ids}]\n[mechanism]\nname = "unicast"\nmoves = 1\n'
+        f"capacity = {agents / 3}\nagents = [{ids}]\n[environment.groups]\n{groups}"
+        f'[mechanism]\nname = "{mechanism}"\nmoves = 1\n'
         f'exchange = "{exchange}"\n[stopping]\nmax_rounds = {STEPS}\n'
     )
 
 
-def measure(agents: int, pattern: str, exchange: str) -> tuple[int, int, int, dict[str, float]]:
+def measure(
+    mechanism: str, agents: int, pattern: str, exchange: str
+) -> tuple[int, int, int, dict[str, float]]:
     """(rounds of an exchange, words, numbers carried in all, allocations)."""
     words = numbers = 0
 
@@ -45,7 +53,7 @@ def measure(agents: int, pattern: str, exchange: str) -> tuple[int, int, int, di
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "link.toml"
-        path.write_text(scenario(agents, pattern, exchange))
+        path.write_text(scenario(mechanism, agents, pattern, exchange))
         parts = load_scenario(path).parts("exchange")
     hears = {i: part.hears for i, part in parts.items()}
     ended = lockstep.run({i: network(part) for i, part in parts.items()}, hears, observe)
@@ -61,10 +69,14 @@ def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("agents", nargs="*", type=int, default=[5, 20, 100])
+    parser.add_argument("--mechanism", choices=("unicast", "linear"), default="unicast")
+    chosen = parser.parse_args()
     print("| agents | graph | exchange | rounds | words a step | numbers a step |\n|---|---|---|---|---|---|")
-    for agents in parser.parse_args().agents:
+    for agents in chosen.agents:
         for pattern in ("hub", "ring", "complete"):
-            found = {way: measure(agents, pattern, way) for way in ("flood", "convergecast")}
+            found = {
+                way: measure(chosen.mechanism, agents, pattern, way) for way in ("flood", "convergecast")
+            }
             assert found["flood"][3] == found["convergecast"][3], "the two ways differ"
             for way, (depth, words, numbers, _) in found.items():
                 print(

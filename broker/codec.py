@@ -18,10 +18,16 @@ import msgpack
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 # 1 MiB holds 131,000 numbers: a full routing table of 10,000 agents with room to spare.
 SIZE_LIMIT = 1 << 20
+# Two of them sent again as one, and what holds them together.
+AGAIN_LIMIT = 2 * SIZE_LIMIT + 16
+# How these begin: MessagePack's arrays of two and three. A message is one of nine.
+_AGAIN = (b"\x92", b"\x93")
 # Incarnations, epochs and rounds stay below; clocks in nanoseconds reach it in the year 2116.
 COUNT_LIMIT = 1 << 62
 _ARRAY = 1  # MessagePack extension code: ndim (u8), dims (u32 each), then the values
@@ -59,6 +65,7 @@ class Message:
         body: what every listener reads.
         told: what only this reader reads, or None.
         raw: the bytes it was decoded from.
+        again: whether it was sent again, not for the first time.
     """
 
     run: str
@@ -71,6 +78,7 @@ class Message:
     body: Any
     told: Any
     raw: bytes
+    again: bool = False
 
 
 def pack(value: Any) -> bytes:
@@ -118,6 +126,16 @@ def encode(src: Prefix, epoch: int, round: int, kind: str, body: Any, told: Any 
     return message
 
 
+def encode_again(asks: bool, payloads: Sequence[bytes]) -> bytes:
+    """What was said before, as one message; ``decode_all`` reads it.
+
+    Args:
+        asks: whether the sender lacks the reader's message of the round that it is in.
+        payloads: one or two encoded messages, oldest first; the last one is of that round.
+    """
+    return pack((asks, *payloads))
+
+
 class Prefix:
     """The part of the header that an agent's messages share, packed once."""
 
@@ -150,6 +168,23 @@ def decode(payload: bytes) -> Message:
     if not (finite(body) and (told is None or finite(told))):
         raise Malformed("not-finite", f"a number is not finite (from {src!r:.80}, round {round_})")
     return Message(run, src, incarnation, since, epoch, round_, kind, body, told, payload)
+
+
+def decode_all(payload: bytes) -> tuple[tuple[Message, ...], bool]:
+    """(the messages in a payload, oldest first; whether the sender asks, see ``encode_again``).
+
+    Raises:
+        Malformed: and nothing else, whatever the bytes are.
+    """
+    if payload[:1] not in _AGAIN:
+        return (decode(payload),), False
+    values = unpack(payload, AGAIN_LIMIT)
+    if type(values) is not tuple or type(values[0]) is not bool or {*map(type, values[1:])} != {bytes}:
+        raise Malformed("header", "not a flag and one or two messages")
+    messages = tuple(map(decode, values[1:]))
+    for message in messages:
+        message.again = True
+    return messages, values[0]
 
 
 def finite(value: Any) -> bool:

@@ -1,8 +1,9 @@
 """A proxy between MQTT clients and their broker that loses, delays, repeats and reorders messages.
 
-It reads the framing of MQTT 3.1.1 and touches PUBLISH packets at QoS 0 only; every other packet passes as it
-came and in its order. What becomes of a PUBLISH a ``Fate`` decides, which may be exchanged at any time. For
-tests and for faults on purpose: it listens on the loopback interface only.
+It reads the framing of MQTT 3.1.1 (``broker.packets``) and touches PUBLISH packets at QoS 0 only; every other
+packet passes as it came and in its order. What becomes of a PUBLISH a ``Fate`` decides (``broker.weather``),
+which may be exchanged at any time. For tests and for faults on purpose: it listens on the loopback interface
+only.
 """
 
 from __future__ import annotations
@@ -12,173 +13,21 @@ import heapq
 import ipaddress
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from broker.packets import CONNECT, DISCONNECT, PUBLISH, BadStream, Client, Splitter, client_of, topic_of
 from broker.transport import Address
+from broker.weather import unharmed
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-CONNECT, PUBLISH, DISCONNECT = 1, 3, 14
-# A longer packet is no message of ours, whose payloads the broker limits to 4 MiB.
-PACKET_LIMIT = 8 * 1024 * 1024
+    from broker.weather import Fate
+
 # What one direction of one connection may hold back. Beyond it packets are lost and counted: as in a network
 # whose buffers are full.
 HELD_BYTES = 16 * 1024 * 1024
-# How much later a reordered packet leaves, in seconds: some rounds' worth of others overtake it.
-REORDER = (0.001, 0.02)
 CONNECT_TIMEOUT = 5.0
-
-
-class BadStream(Exception):
-    """Bytes that are not a sequence of MQTT packets."""
-
-
-class Splitter:
-    """Cuts a stream of bytes into whole MQTT packets."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-        self._pieces: list[bytes] = []
-        self._missing = 0  # bytes until the packet that has begun may be whole
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Every packet that is complete with this.
-
-        Raises:
-            BadStream: if the bytes so far cannot be the beginning of a packet, or only of an oversized one.
-        """
-        if self._missing > len(data):
-            # A large packet is put together once, not once per read.
-            self._pieces.append(data)
-            self._missing -= len(data)
-            return []
-        if self._rest or self._pieces:
-            data = b"".join((self._rest, *self._pieces, data))
-            self._pieces.clear()
-        packets, start, end = [], 0, len(data)
-        self._missing = 0
-        while end - start >= 2:
-            size, body, shift = data[start + 1] & 0x7F, start + 2, 7
-            while data[body - 1] & 0x80 and body < end and shift <= 21:
-                size |= (data[body] & 0x7F) << shift
-                body, shift = body + 1, shift + 7
-            if data[body - 1] & 0x80:
-                if shift > 21:
-                    raise BadStream("a packet of impossible length")
-                break
-            if size > PACKET_LIMIT:
-                raise BadStream(f"a packet of {size} bytes, at most {PACKET_LIMIT} pass")
-            if body + size > end:
-                self._missing = body + size - end
-                break
-            packets.append(data[start : body + size])
-            start = body + size
-        self._rest = data[start:]
-        return packets
-
-
-def _body(packet: bytes) -> int:
-    """Where the variable header of a whole packet begins."""
-    body = 2
-    while packet[body - 1] & 0x80:
-        body += 1
-    return body
-
-
-def _text(packet: bytes, start: int) -> tuple[str, int]:
-    """A length-prefixed string and where it ends.
-
-    Raises:
-        BadStream: if the packet ends before it.
-    """
-    end = start + 2 + int.from_bytes(packet[start : start + 2], "big")
-    if end > len(packet):
-        raise BadStream("a string longer than its packet")
-    return packet[start + 2 : end].decode("utf-8", "replace"), end
-
-
-def topic_of(packet: bytes) -> str:
-    """The topic of a whole PUBLISH packet.
-
-    Raises:
-        BadStream: if it has none.
-    """
-    return _text(packet, _body(packet))[0]
-
-
-def client_of(packet: bytes) -> Client:
-    """Who a whole CONNECT packet says it is from.
-
-    Raises:
-        BadStream: if it cannot be read.
-    """
-    _, start = _text(packet, _body(packet))  # the protocol's name
-    if start + 4 > len(packet):
-        raise BadStream("a CONNECT packet that is too short")
-    flags = packet[start + 1]
-    client_id, start = _text(packet, start + 4)  # level, flags and keep-alive lie between
-    if flags & 0x04:  # a will: topic and payload
-        _, start = _text(packet, start)
-        _, start = _text(packet, start)
-    return Client(client_id, _text(packet, start)[0] if flags & 0x80 else None)
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """Who is at the other end of a connection, by its own account."""
-
-    client_id: str
-    user: str | None = None
-
-
-# (generator, client, whether it goes up to the broker, topic) -> the delays, in seconds, of every copy that
-# arrives; none is a loss, two are a duplicate. The generator belongs to this client and direction.
-Fate = Callable[[random.Random, Client, bool, str], Sequence[float]]
-AT_ONCE = (0.0,)
-
-
-def unharmed(rng: random.Random, client: Client, up: bool, topic: str) -> Sequence[float]:
-    """The fate of a network without faults."""
-    return AT_ONCE
-
-
-@dataclass(frozen=True, slots=True)
-class Weather:
-    """Independent probabilities for every message.
-
-    Attributes:
-        loss: that it does not arrive.
-        duplicate: that it arrives twice.
-        reorder: that it is held back while others overtake it.
-        delay: (lo, hi), seconds, drawn for each copy; None: as fast as can be.
-    """
-
-    loss: float = 0.0
-    duplicate: float = 0.0
-    reorder: float = 0.0
-    delay: tuple[float, float] | None = None
-
-    def delays(self, rng: random.Random) -> Sequence[float]:
-        """What happens to one message."""
-        if self.loss and rng.random() < self.loss:
-            return ()
-        copies = 1 + (self.duplicate > 0 and rng.random() < self.duplicate)
-        if copies == 1 and self.delay is None and not self.reorder:
-            return AT_ONCE
-        return [self._delay(rng) for _ in range(copies)]
-
-    def _delay(self, rng: random.Random) -> float:
-        late = rng.uniform(*self.delay) if self.delay is not None else 0.0
-        if self.reorder and rng.random() < self.reorder:
-            late += rng.uniform(*REORDER)
-        return late
-
-    def everywhere(self, rng: random.Random, client: Client, up: bool, topic: str) -> Sequence[float]:
-        """The ``Fate`` of a network with this weather on every connection, in both directions."""
-        return self.delays(rng)
 
 
 class Proxy:

@@ -32,7 +32,7 @@ def main(control_fd: int, host_fds: list[int]) -> int:
     """Fork the hosts and watch over them. Returns the exit code."""
     # Everything heavy, once, before the first fork.
     import node.protocols.registry  # noqa: F401
-    from node import host
+    from node import process
 
     control = socket.socket(fileno=control_fd)
     wake, waker = os.pipe()
@@ -49,7 +49,7 @@ def main(control_fd: int, host_fds: list[int]) -> int:
             for other in (wake, waker, *waiting.values()):
                 os.close(other)
             control.close()
-            os._exit(_be_host(host.main, fd))
+            os._exit(_be_host(process.main, fd))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
         os.close(fd)
         children[pid] = index

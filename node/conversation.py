@@ -202,16 +202,11 @@ class Conversation:
             f"agent {self._agent}, round {self.round} ({self.kind}): {type(error).__name__}: {error}"
         )
 
-    def again(self, j: AgentId) -> Outgoing:
-        """What one neighbour may still need, as messages to it alone, the newest first.
-
-        A copy of the round before that came first would look as if this agent were waiting, too.
-        """
+    def said_to(self, j: AgentId) -> tuple[str, list[bytes]]:
+        """(the topic that one neighbour alone reads, what it may still need to read there, oldest first)."""
         topic = self._links.private(j)
         # A broadcast's payload is what it would have read; whoever does not listen has messages of its own.
-        return [
-            (topic, dict(outgoing).get(topic, outgoing[0][1])) for outgoing in reversed(self.kept) if outgoing
-        ]
+        return topic, [dict(outgoing).get(topic, outgoing[0][1]) for outgoing in self.kept if outgoing]
 
     def snapshot(self, every: int) -> Saved | None:
         """What a store needs to resume here, if so many rounds have passed since the last one.

@@ -16,6 +16,7 @@ import random
 from typing import TYPE_CHECKING
 
 from broker import codec
+from node.states import GONE
 from node.timekeeper import Timekeeper
 
 if TYPE_CHECKING:
@@ -121,12 +122,14 @@ class Free(Timekeeper):
             return agent.reject("body")
         self._newest[src] = message
         self._unlogged.add(src)
-        agent.received += 1
-        agent.heard_from[src] += 1
-        agent.received_bytes += len(message.raw)
-        if agent.gone and src not in agent.neighbours.done:
+        traffic = agent.traffic
+        traffic.received += 1
+        traffic.heard_from[src] += 1
+        traffic.received_bytes += len(message.raw)
+        if agent.state is GONE and src not in agent.neighbours.done:
             # It still speaks, and may lack my last words. They are the same ever after: nobody answers them.
-            agent.repeat(agent.conversation.again(src))
+            topic, payloads = agent.conversation.said_to(src)
+            agent.repeat([(topic, payload) for payload in payloads])
 
     def _readable(self, message: Message) -> bool:
         heard = message.src in self.agent.hears
@@ -159,5 +162,5 @@ class Free(Timekeeper):
 
     def awaited(self) -> Collection[AgentId]:
         """Those not heard yet, and those that seem to be down; nobody else is waited for."""
-        suspects = self.agent.suspects()
+        suspects = self.agent.neighbours.suspects()
         return [j for j in self.agent.peers if j not in self._newest or j in suspects]

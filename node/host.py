@@ -1,50 +1,42 @@
-"""One operating-system process that carries one agent or many: the shell around the drivers.
+"""The agents of one process, one or many: the shell around the drivers.
 
-The process learns its agents' parts from one socket, its control socket, whose other end the runner holds,
-and from nowhere else. Over it go lines of JSON: ``start`` in; ``progress``, ``result``, ``left``, ``failed``
-and ``bye`` out; ``leave`` in for agents that are to leave for good, and ``end`` once every agent has its
-result. When the other end closes, the runner has gone and the process ends. On SIGTERM all its agents leave
-for good.
+Drivers decide; here are the connections that they speak through, the beat at which they look at the clock,
+and what becomes of their telemetry and their results. Who starts a host and listens to what it tells is
+``node.process`` for a run with a runner, ``node.standalone`` for one without.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
-import json
-import os
+import math
 import secrets
-import signal
 import time
-import traceback
-from collections.abc import Callable, Collection, Coroutine
-from dataclasses import asdict, replace
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from broker import topics
 from broker.transport import Address, Will
-from node.agent import GONE, JOINING, LINGERING, Agent
+from node.account import counts, describe, progress
+from node.agent import Agent
 from node.connection import Connection
 from node.errors import AgentError
 from node.imports import extend_path, resolve
 from node.pacing import pace_of
 from node.part import Part
 from node.protocol import Protocol
+from node.states import GONE, JOINING, LINGERING
 from node.store import DiskStore
 from node.switchboard import Switchboard
 from node.ticking import ticking
 
-if TYPE_CHECKING:
-    import socket
-
 # The heartbeat of a process: retransmissions, telemetry and progress are looked after this often. No longer
 # than the shortest retransmission time-out, long against a round, which needs no heartbeat at all.
 BEAT = 0.05
-# The same while messages are being lost: the shortest retransmission time-out of ``node.pacing``.
-HASTE = 0.004
+# While messages are being lost, time-outs are kept to so many seconds.
+RESOLUTION = 0.001
 # So many connections of a process are made at a time.
 AT_ONCE = 16
 # Agents of whom an account goes to the runner at once; of more, a part after the other.
@@ -56,9 +48,6 @@ TELEMETRY_ROWS = 64
 RECORD_PATIENCE = 5.0
 # How long agents that leave for good wait for a broker to say so to.
 GOODBYE_PATIENCE = 5.0
-# A start message carries every part of a host's agents: 10,000 of them fit.
-TELL_LIMIT = 1 << 20
-LINE_LIMIT = 64 * 1024 * 1024
 
 ProtocolOf = Callable[[Part, Any], Protocol]
 # The protocol of a run, as ``module:function`` taking a Part and a snapshot or None, unless the start message
@@ -67,7 +56,7 @@ PROTOCOL = "node.protocols.registry:protocol_of"
 
 
 class Host:
-    """The agents of one process, their connections and the line to the runner.
+    """The agents of one process, and their connections.
 
     Args:
         start: the ``start`` message (see ``runner.launch``): ``run``, ``client``, ``protocol``, ``broker``
@@ -131,7 +120,7 @@ class Host:
         agents = [self._agent(part, connection) for part in parts]
         self.outlets.update((agent.id, (agent, connection)) for agent in agents)
         if len(agents) == 1:  # a connection has one will; only alone behind it can an agent have its own
-            connection.will = Will(topics.status(run, parts[0].agent), agents[0].will())
+            connection.will = Will(topics.status(run, parts[0].agent), agents[0].announcer.will())
         switchboard = Switchboard(run, agents)
         self._connections.append((connection, switchboard, agents))
 
@@ -266,8 +255,11 @@ class Host:
                     ending, next_telemetry = now, now  # say that this was all, and wait for the receipt
                 elif all(agent.telemetry.settled for agent in self._agents):
                     return
-            hurry = free < len(self._agents) and any(agent.eager for agent in self._agents)
-            await asyncio.sleep(pace * (HASTE if hurry else BEAT))
+            pause = pace * BEAT
+            if free < len(self._agents):
+                soon = min((agent.deadline for agent in self._agents if agent.eager), default=math.inf)
+                pause = min(pause, max(pace * RESOLUTION, soon - time.monotonic()))
+            await asyncio.sleep(pause)
 
 
 def _reconnected(agents: list[Agent]) -> None:
@@ -286,147 +278,3 @@ def _protocol(name: str) -> ProtocolOf:
     except ValueError as error:
         raise ValueError(f"protocol {error}") from error
     return found
-
-
-def progress(agent: Agent) -> dict[str, Any]:
-    """Where an agent stands, for whoever watches."""
-    return {
-        "state": agent.state,
-        "round": agent.round,
-        "kind": agent.kind,
-        "free": agent.free,
-        "record": agent.telemetry.latest,
-        "waiting_for": agent.waiting_for()[:5],
-        "suspects": agent.suspects(),
-        "absent": agent.absentees(),
-        "not_durable": agent.not_durable,
-        "epoch": agent.epoch,
-        **counts(agent),
-    }
-
-
-def counts(agent: Agent) -> dict[str, Any]:
-    """What an agent has counted in this life."""
-    return {
-        "incarnation": agent.incarnation,
-        "sent": agent.sent,
-        "sent_bytes": agent.sent_bytes,
-        "received": agent.received,
-        "received_bytes": agent.received_bytes,
-        "resent": agent.resent,
-        "heard_from": dict(agent.heard_from),
-        "rejected": dict(agent.rejected),
-        "first_round_at": agent.first_round_at,
-    }
-
-
-def describe(agent: Agent) -> dict[str, Any]:
-    """An agent's result, among whom it was found, and what it took, as plain data."""
-    result = None if agent.result is None else asdict(agent.result)
-    return {
-        "agent": agent.id,
-        "result": result,
-        "component_size": None if result is None else result.get("agents"),
-        "stranded": agent.conversation.stranded,
-        "rounds": agent.round + 1,
-        "epoch": agent.epoch,
-        "neighbours": agent.peers,
-        "absent": agent.absentees(),
-        "replayed": agent.conversation.replayed,
-        "not_durable": agent.not_durable,
-        **counts(agent),
-    }
-
-
-async def _serve(control: socket.socket) -> int:
-    """Wait for the start message, play, report. Returns the exit code."""
-    reader, writer = await asyncio.open_connection(sock=control, limit=LINE_LIMIT)
-
-    def tell(message: dict[str, Any]) -> None:
-        # A runner that stands still must not make its agents grow; progress can be left out.
-        full = writer.transport.get_write_buffer_size() > TELL_LIMIT and message["type"] == "progress"
-        if not writer.is_closing() and not full:
-            writer.write(json.dumps(message).encode() + b"\n")
-
-    async def runner_has_gone() -> None:
-        with contextlib.suppress(ConnectionError):  # gone all the same
-            while line := await reader.readline():
-                message = json.loads(line)
-                if host is None:
-                    continue
-                if message["type"] == "end":
-                    host.released = True
-                elif message["type"] == "leave":
-                    host.leave(message["agents"])
-                else:
-                    host.take_receipts(message)
-
-    start: dict[str, Any] = {}
-    while start.get("type") != "start":  # what the runner says to all may come before
-        line = await reader.readline()
-        if not line:
-            return 1  # the runner has gone before it said anything
-        start = json.loads(line)
-    names = [entry["part"]["agent"] for entry in start["agents"]]
-    runner_gone = asyncio.create_task(runner_has_gone(), name="runner-gone")
-    playing: asyncio.Task[None] | None = None
-    host: Host | None = None
-    try:
-        host = Host(start, tell)
-        # Whoever ends this process lets its agents say goodbye, so that nobody waits for them.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, host.leave)
-        playing = asyncio.create_task(host.play(), name="play")
-        await asyncio.wait({playing, runner_gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not playing.done():
-            return 1
-        playing.result()
-        tell({"type": "bye"})
-        await writer.drain()
-        return 0
-    except Exception as error:
-        # The process boundary: whatever stopped an agent is told to the runner, which names it.
-        tell(
-            {
-                "type": "failed",
-                "agents": names,
-                "error": str(error) or repr(error),
-                "kind": type(error).__name__,
-                "named": isinstance(error, AgentError),  # these name the agent themselves
-                "traceback": traceback.format_exc(),
-            }
-        )
-        with contextlib.suppress(ConnectionError):
-            await writer.drain()
-        return 1
-    finally:
-        for task in (playing, runner_gone):
-            if task is not None and not task.done():
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-        writer.close()
-
-
-def main(control: socket.socket) -> int:
-    """Be a host until its agents have left or the runner has gone. Returns the exit code."""
-    return run(_serve(control))
-
-
-def run(serving: Coroutine[Any, Any, int]) -> int:
-    """Run a host's main coroutine under the collector and in the event loop that suit it."""
-    # What was imported before stays for ever; a round's garbage has no cycles. Looking for them less often
-    # saves a tenth of the CPU of a round.
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 100)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(serving)
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    if os.environ.get("VICINAL_LOOP", "uvloop") != "uvloop":
-        return None
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory

@@ -182,6 +182,17 @@ class Neighbours:
             self.drop(who, now)
         return who
 
+    # -- who seems to be away ------------------------------------------------------------------------
+
+    def suspects(self) -> dict[AgentId, str]:
+        """Those that seem not to be there, of those it plays with: ``suspect``, or ``down`` after a while."""
+        found, absent = self.liveness.suspects(), self.absent
+        return {j: how for j, how in found.items() if j not in absent} if absent else found
+
+    def missed(self) -> Sequence[AgentId]:
+        """Those that seem to be away and are waited for; nobody where all go on without them."""
+        return tuple(self.suspects()) if self._part.on_down == "wait" else ()
+
     # -- what to say ---------------------------------------------------------------------------------
 
     @property

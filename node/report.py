@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from broker import codec
 from broker.codec import Malformed
-from node.agent import GONE, JOINING, LINGERING, PLAYING
+from node.states import GONE, JOINING, LINGERING, PLAYING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 VERSION = 1
 PROGRESS, RESULT, FAILED = "progress", "result", "failed"
 _STATES = (JOINING, PLAYING, LINGERING, GONE)
-# What whoever judges needs of all that ``node.host.counts`` says of an agent, with its type.
+# What whoever judges needs of all that ``node.account.counts`` says of an agent, with its type.
 _COUNTS: Mapping[str, type | tuple[type, ...]] = {
     "incarnation": int,
     "sent": int,
@@ -26,7 +26,7 @@ _COUNTS: Mapping[str, type | tuple[type, ...]] = {
     "rejected": dict,
     "first_round_at": (float, type(None)),
 }
-# Likewise of ``node.host.describe``.
+# Likewise of ``node.account.describe``.
 _DESCRIBED: Mapping[str, type | tuple[type, ...]] = {
     "agent": str,
     "result": (dict, type(None)),
@@ -37,7 +37,7 @@ _DESCRIBED: Mapping[str, type | tuple[type, ...]] = {
     "absent": dict,
     **_COUNTS,
 }
-# Likewise of ``node.host.progress``.
+# Likewise of ``node.account.progress``.
 _PROGRESS: Mapping[str, type | tuple[type, ...]] = {
     "state": str,
     "round": int,
@@ -55,7 +55,7 @@ def pack(what: str, content: Mapping[str, Any]) -> bytes:
 
     Args:
         what: ``progress``, ``result`` or ``failed``.
-        content: what ``node.host.progress`` or ``node.host.describe`` says, or ``{"error": text}``.
+        content: what ``node.account.progress`` or ``node.account.describe`` says, or ``{"error": text}``.
     """
     return codec.pack((VERSION, what, dict(content)))
 

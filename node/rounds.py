@@ -1,10 +1,10 @@
 """Rounds, kept by the local synchroniser (alpha): exactly this round's message of every neighbour.
 
 A round is complete when one message of it has come from every neighbour, so a neighbour is never more than
-one round ahead and two rounds of storage are enough. The last two rounds' messages are resent until the
-neighbours have gone on; a neighbour's message of round k+1 acknowledges mine of round k, receipt alone never
-does. What the protocol is sent is therefore the same, bit for bit, under any delay, loss, duplication or
-order.
+one round ahead and two rounds of storage are enough. Who lacks a neighbour's message says its own last two
+again to that neighbour alone, as one, and asks; the neighbour answers likewise. So a pair in which either
+lost something is healed by one exchange, and nobody hears copies that it does not need. What the protocol is
+sent is the same, bit for bit, under any delay, loss, duplication or order.
 
 On a directed graph the edge i -> j means that i listens to j. The synchroniser needs both directions, so i
 answers j with empty messages, pulses, on the private topic ``i/to/j``; contents travel along edges only.
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from node.part import AgentId
     from node.store import Saved
 
-# Seconds between two answers to a neighbour that asks again in the same round; at least the shortest pause.
-ANSWER_EVERY = 0.02
-
 
 class Rounds(Timekeeper):
     """The synchroniser of one agent. See ``Timekeeper``."""
@@ -41,7 +38,8 @@ class Rounds(Timekeeper):
         self._pacer = Pacer(f"{agent.run}/{agent.id}", agent.clock(), agent.crowd)
         self._now: dict[AgentId, Message] = {}
         self._next: dict[AgentId, Message] = {}
-        self._answered: dict[AgentId, tuple[int, float]] = {}  # in which round, and when
+        self._copied: set[tuple[AgentId, int]] = set()  # (whose, round): a copy came, and not the message yet
+        self._repeated: dict[AgentId, tuple[int, float]] = {}  # to whom, in which round, and when
 
     @property
     def deadline(self) -> float:
@@ -56,6 +54,7 @@ class Rounds(Timekeeper):
     def clear(self) -> None:
         """See ``Timekeeper``."""
         self._now, self._next = {}, {}
+        self._copied.clear()
 
     def replay(self, left: Saved) -> None:
         """See ``Timekeeper``."""
@@ -78,7 +77,7 @@ class Rounds(Timekeeper):
 
     def welcome_back(self, src: AgentId, now: float) -> None:
         """Say at once what it may lack: the pause between copies has grown long meanwhile."""
-        self.agent.repeat(self.agent.conversation.again(src))
+        self._repeat(src, now)
         self._pacer.restart(now)
 
     def finished(self, now: float) -> None:
@@ -92,15 +91,16 @@ class Rounds(Timekeeper):
             Misaligned: if a neighbour is in another protocol in the same round.
             AgentError: if this agent's own protocol failed.
         """
-        agent, src = self.agent, message.src
+        agent, src, pacer = self.agent, message.src, self._pacer
         round_ = agent.conversation.round
+        if self._copied and not message.again and (src, message.round) in self._copied:
+            self._copied.remove((src, message.round))
+            pacer.late()
         if message.round == round_:
             slot = self._now
         elif message.round == round_ + 1:
             slot = self._next
         elif message.round < round_:
-            if message.round == round_ - 1 and src not in self._now:
-                self._answer(src)  # a copy: it waits, perhaps for what I said and it did not hear
             return agent.reject("duplicate")
         else:
             agent.reject("ahead")
@@ -111,10 +111,16 @@ class Rounds(Timekeeper):
         if src in slot:
             return agent.reject("duplicate")
         slot[src] = message
-        if slot is self._next and src not in self._now:
-            self._pacer.overtaken()
-        if slot is self._now and len(slot) == len(agent.peers):
-            self.advance()
+        if message.again:
+            self._copied.add((src, message.round))
+            pacer.copied(agent.clock())
+        if slot is self._now:
+            if not message.again and src in self._next:
+                pacer.late()
+            if len(slot) == len(agent.peers):
+                self.advance()
+        elif src not in self._now and pacer.eager and not pacer.overtaking:
+            self._repeat_soon(src)
 
     def advance(self) -> None:
         """Go on for as long as rounds are complete."""
@@ -123,15 +129,22 @@ class Rounds(Timekeeper):
             now = self._now
             if agent.memory:
                 agent.memory.append([now[j].raw for j in agent.peers])
-            agent.received += len(now)
-            agent.heard_from.update(now.keys())
-            agent.received_bytes += sum([len(message.raw) for message in now.values()])
+            agent.traffic.hear(now)
             self._now, self._next = self._next, {}
+            if self._copied:
+                self._give_up_late(agent.round - 1)
             if not agent.conversation.hear(now):
                 return agent.finish()
             agent.speak()
             if agent.memory:
                 agent.keep_snapshot()
+
+    def _give_up_late(self, last: int) -> None:
+        """What has not come in two rounds since its copy came is lost."""
+        given_up = {(src, round_) for src, round_ in self._copied if round_ < last}
+        if given_up:
+            self._copied -= given_up
+            self._pacer.lost()
 
     def _all_accepted(self) -> bool:
         """Drop what the protocol cannot read; the neighbour's copy of it, resent, may be better."""
@@ -151,7 +164,7 @@ class Rounds(Timekeeper):
         return len(self._now) == len(agent.peers)
 
     def tick(self, now: float) -> None:
-        """Resend the last two rounds' messages: a neighbour has kept this agent waiting for too long."""
+        """Ask those who have kept this agent waiting for too long."""
         self._pacer.back_off(now)
         agent = self.agent
         if agent.leaves_alone(now):
@@ -160,18 +173,29 @@ class Rounds(Timekeeper):
             # A neighbour that missed the hello has not started, so it has sent no message that would have
             # let this agent leave round 0; one that missed the goodbye waits for it.
             agent.hello()
-        self.again()
+        for j in agent.waiting_for():
+            self._repeat(j, now, self._pacer.times)
 
-    def _answer(self, j: AgentId) -> None:
-        """Say the last two rounds again to one neighbour: at once, and if it asks on, after a pause.
+    def asked(self, src: AgentId, round_: int) -> None:
+        """See ``Timekeeper``."""
+        if 0 <= self.agent.round - round_ <= 1:
+            self._repeat_soon(src)
 
-        An answer may be lost like anything else. Without a pause answers would be answered.
-        """
-        agent, now = self.agent, self.agent.clock()
-        round_, at = self._answered.get(j, (-1, 0.0))
-        if round_ != agent.round or now - at > max(ANSWER_EVERY, self._pacer.shortest):
-            self._answered[j] = agent.round, now
-            agent.repeat(agent.conversation.again(j))
+    def _repeat(self, j: AgentId, now: float, times: int = 1) -> None:
+        """Say the last two messages again to one neighbour, and ask for its message if that is missing."""
+        agent = self.agent
+        self._repeated[j] = agent.round, now
+        topic, payloads = agent.conversation.said_to(j)
+        if payloads:
+            asks = agent.playing and j not in self._now
+            agent.repeat([(topic, codec.encode_again(asks, payloads))] * times)
+
+    def _repeat_soon(self, j: AgentId) -> None:
+        """The same, unless it was done just now: then it is on its way, and so may be the answer."""
+        round_, at = self._repeated.get(j, (-1, 0.0))
+        now = self.agent.clock()
+        if round_ != self.agent.round or now - at > self._pacer.shortest:
+            self._repeat(j, now)
 
     def awaited(self) -> Collection[AgentId]:
         """Those whose message of this round is missing."""

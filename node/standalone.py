@@ -25,8 +25,10 @@ from typing import TYPE_CHECKING, Any
 from broker import topics
 from broker.mqtt import make_transport
 from broker.transport import Address, BadCertificate, BrokerError, BrokerRefused
-from node import host, report
+from node import process, report
+from node.account import progress
 from node.errors import AgentError
+from node.host import Host
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
         start = read(options.part)
         if options.lives is not None:
             start["life"] = _count(options.lives)
-        return host.run(Standalone(start, options.alive, stay=options.stay, quiet=options.quiet).play())
+        return process.run(Standalone(start, options.alive, stay=options.stay, quiet=options.quiet).play())
     except (BadPart, BadCertificate, BrokerRefused) as error:
         return _say(error, 2)
     except (AgentError, BrokerError) as error:
@@ -118,7 +120,7 @@ class Standalone:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopped.set)
         try:
-            self._host = host.Host(self._start, self._tell)
+            self._host = Host(self._start, self._tell)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadPart(f"start message: {type(error).__name__}: {error}") from None
         if self._alive is not None:
@@ -177,7 +179,7 @@ class Standalone:
                     connection.publish(topic, result, retain=True)
                     said.add(agent.id)
                 elif result is None and again:
-                    connection.publish(topic, report.pack(report.PROGRESS, host.progress(agent)))
+                    connection.publish(topic, report.pack(report.PROGRESS, progress(agent)))
             if not self._stay and len(said) == len(self._host.outlets):
                 self._host.released = True
                 self._host.recorded = False  # a recorder may not publish, so there is no receipt to wait for

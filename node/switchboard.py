@@ -49,14 +49,18 @@ class Switchboard:
             return  # any other topic: nobody here subscribed to it
         src, agents = entry
         try:
-            message = codec.decode(payload)
+            messages, asks = codec.decode_all(payload)
         except Malformed as error:
             kind = error.kind
         else:
-            if message.src == src and message.run == self.run:
+            if all(message.src == src and message.run == self.run for message in messages):
                 for agent in agents:
-                    agent.receive(message)
+                    for message in messages:
+                        agent.receive(message)
+                    if asks:
+                        agent.asked(messages[-1])
                 return
-            kind = "foreign-run" if message.run != self.run else "forged-sender"
+            foreign = any(message.run != self.run for message in messages)
+            kind = "foreign-run" if foreign else "forged-sender"
         for agent in agents:
             agent.reject(kind)

@@ -6,8 +6,8 @@ import asyncio
 from heapq import heapify, heapreplace
 from typing import TYPE_CHECKING
 
-from node.agent import GONE
 from node.liveness import LOOK_EVERY
+from node.states import GONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -70,6 +70,10 @@ class Timekeeper(abc.ABC):
         """A neighbour that was suspected is heard again; what was said to it meanwhile may be lost."""
         return
 
+    def asked(self, src: AgentId, round_: int) -> None:
+        """A neighbour in this round lacks this agent's message of it."""
+        return
+
     @abc.abstractmethod
     def finished(self, now: float) -> None:
         """The protocol has returned; its last words may still be needed."""

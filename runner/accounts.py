@@ -1,17 +1,17 @@
 """What every agent reported at the end of a run, on file beside the record: ``accounts.jsonl``.
 
-A line of JSON an agent, ids ascending: what ``node.host.describe`` says of it, before anybody has judged it.
-Whoever judges the run anew reads this and the record, and not the verdict of the run on itself.
+A line of JSON an agent, ids ascending: what ``node.account.describe`` says of it, before anybody has judged
+it. Whoever judges the run anew reads this and the record, and not the verdict of the run on itself.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import UserError
+from runner.files import complete
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,12 +37,9 @@ def write(directory: Path, reports: Mapping[str, Mapping[str, Any]]) -> None:
     Raises:
         OSError: if they cannot be written.
     """
-    path = directory / NAME
-    temporary = path.with_name(f".{NAME}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
+    with complete(directory / NAME) as temporary, temporary.open("w", encoding="utf-8") as file:
         for agent in sorted(reports):
             file.write(json.dumps(_finite(reports[agent]), allow_nan=False) + "\n")
-    os.replace(temporary, path)
 
 
 def read(directory: Path, agents: Sequence[str], *, some: bool = False) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from runner import accounts, directory, guarantee, record
 from runner.components import Roll
 from runner.consensus import ConsensusResult, judge_consensus
 from runner.errors import RunFailed, UserError
+from runner.facts import Ended
 from runner.figures.measures import observed_rate
 from runner.network import NetworkResult, judge_network, with_record
 from runner.result import RunResult, judge
@@ -231,7 +232,7 @@ async def _play_here(
         playing.exception()
         raise
     mode = "lockstep" if lockstep else "virtual"
-    return judged(loaded, run_id, mode, reports, seconds, None, str(run_dir), chosen.warn, roll)
+    return judged(loaded, Ended(run_id, mode, reports, seconds, None, str(run_dir), roll), chosen.warn)
 
 
 async def _play(
@@ -246,40 +247,33 @@ async def _play(
         chosen.hosts, broker, run_dir, chosen.watch, chosen.warn, import_path=loaded.import_path, roll=roll
     )
     reports, seconds, launched_at = await run_processes(loaded, parts, run_id, settings)
-    return judged(loaded, run_id, "processes", reports, seconds, launched_at, str(run_dir), chosen.warn, roll)
+    ended = Ended(run_id, "processes", reports, seconds, launched_at, str(run_dir), roll)
+    return judged(loaded, ended, chosen.warn)
 
 
-def judged(
-    loaded: LoadedScenario,
-    run: str,
-    mode: str,
-    reports: Mapping[str, Mapping[str, Any]],
-    seconds: float,
-    launched_at: float | None,
-    run_dir: str | None,
-    warn: Warn,
-    roll: Roll | None = None,
-) -> Result:
+def judged(loaded: LoadedScenario, ended: Ended, warn: Warn) -> Result:
     """Hold what the agents report against what somebody who knows everything would say.
 
     Before that it is put on file, for whoever judges the run anew: ``vicinal check``.
 
-    Args: as ``runner.facts.gather``; ``warn`` is told if they cannot be put on file.
+    Args:
+        loaded: the scenario.
+        ended: the run.
+        warn: called if the reports cannot be put on file.
     Raises:
         RunFailed: if the accounts contradict each other, or cannot be judged.
     """
-    facts = (run, mode, reports, seconds, launched_at, run_dir, roll)
-    if run_dir is not None:
+    if ended.run_dir is not None:
         try:
-            accounts.write(Path(run_dir), reports)
+            accounts.write(Path(ended.run_dir), ended.reports)
         except OSError as error:
             warn(f"what the agents report is not on file: {error}")
     if loaded.contract()["mechanism"] == "consensus":
-        return judge_consensus(loaded, *facts)
+        return judge_consensus(loaded, ended)
     if loaded.contract()["mechanism"] in NETWORK:
-        return judge_network(loaded, *facts)
+        return judge_network(loaded, ended)
     try:
-        return judge(loaded, *facts)
+        return judge(loaded, ended)
     except UtilityError as error:
         raise RunFailed(
             f"the agents are done, but there is no optimum to hold them against: {error}"

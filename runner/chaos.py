@@ -13,15 +13,14 @@ import asyncio
 import contextlib
 import math
 import os
-import re
 import shutil
 import signal
 import time
 from typing import TYPE_CHECKING, Any
 
-from broker import topics
-from broker.proxy import AT_ONCE, Proxy, Weather
+from broker.proxy import Proxy
 from runner.errors import UserError
+from runner.weather import LinkWeather, harms_messages
 from topologies.faults import (
     Amnesia,
     AnyEvent,
@@ -39,83 +38,19 @@ from topologies.faults import (
 from topologies.membership import joiners
 
 if TYPE_CHECKING:
-    import random
-    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from contextlib import AsyncExitStack
     from pathlib import Path
 
     from broker.embedded import EmbeddedBroker
-    from broker.proxy import Client
     from broker.transport import Address
     from runner.hosts import Hosts
     from topologies import LoadedScenario
-
-    Link = tuple[str, str]
 
 # A slow agent's process runs for one part of this period and stands still for the rest; in seconds.
 SLOW_PERIOD = 0.05
 # How often to look whether a dead process is back, in seconds.
 LOOK_EVERY = 0.05
-# Client ids of agents, as the launcher and ``node.connection`` make them.
-_AGENT = re.compile(r"agent-(.+)-[0-9a-f]{16}(-\d+)?\Z")
-
-
-class LinkWeather:
-    """How messages fare on each link: a ``Fate`` for the proxy.
-
-    A message is harmed on its way from the broker to its reader, where the link is known: the reader is whose
-    connection it is, and the topic tells who speaks. So every delivery has the probabilities of its link, as
-    in the virtual network.
-
-    Args:
-        faults: whose probabilities hold, until ``faults.until``.
-        clock: seconds since the agents were let go; negative before.
-
-    Attributes:
-        upwards: whether what is published may be harmed on its way to the broker as well.
-        lost_on_cuts: messages that met a cut.
-    """
-
-    def __init__(self, faults: Faults, clock: Callable[[], float]) -> None:
-        self.upwards = False
-        self.lost_on_cuts = 0
-        self._clock, self._until = clock, faults.until
-        self._all = Weather(faults.loss, faults.duplicate, faults.reorder, faults.delay)
-        self._links: dict[Link, Weather] = {}
-        for other in faults.link:
-            weather = Weather(
-                self._all.loss if other.loss is None else other.loss,
-                self._all.duplicate if other.duplicate is None else other.duplicate,
-                self._all.reorder if other.reorder is None else other.reorder,
-                self._all.delay if other.delay is None else other.delay,
-            )
-            self._links.update(dict.fromkeys(other.links, weather))
-        self._cuts: list[tuple[float, Callable[[str, str], bool]]] = []
-
-    def cut(self, until: float, severed: Callable[[str, str], bool]) -> None:
-        """Let nothing pass the links for which ``severed(speaker, reader)`` holds."""
-        self._cuts.append((until, severed))
-
-    def fate(self, rng: random.Random, client: Client, up: bool, topic: str) -> Sequence[float]:
-        """See ``broker.proxy.Fate``."""
-        if up and not self.upwards:
-            return AT_ONCE
-        now = self._clock()
-        calm = self._until is not None and now >= self._until
-        if up:
-            return AT_ONCE if calm else self._all.delays(rng)
-        try:
-            speaker = topics.Topic.parse(topic).src
-        except topics.BadTopic:
-            return AT_ONCE
-        match = _AGENT.match(client.client_id)
-        reader = match[1] if match else ""
-        if self._cuts:
-            self._cuts = [cut for cut in self._cuts if cut[0] > now]
-            if speaker != reader and any(severed(speaker, reader) for _, severed in self._cuts):
-                self.lost_on_cuts += 1
-                return ()
-        return AT_ONCE if calm else self._links.get((speaker, reader), self._all).delays(rng)
 
 
 class Chaos:
@@ -185,7 +120,7 @@ class Chaos:
 
     async def interpose(self, stack: AsyncExitStack, address: Address) -> Address:
         """Where the agents are to connect: the broker, or a proxy in front of it."""
-        if not _needs_proxy(self._faults, self._events):
+        if not harms_messages(self._faults, self._events):
             return address
         if address.tls:
             raise UserError(
@@ -364,11 +299,6 @@ class Chaos:
 def _signal(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
         os.kill(pid, number)
-
-
-def _needs_proxy(faults: Faults, events: Iterable[AnyEvent]) -> bool:
-    packets = (faults.loss, faults.duplicate, faults.reorder, faults.delay, faults.link)
-    return any(packets) or any(isinstance(event, Cut | Partition) for event in events)
 
 
 def _check(faults: Faults, events: Sequence[AnyEvent], loaded: LoadedScenario, own_broker: bool) -> None:

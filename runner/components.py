@@ -1,7 +1,7 @@
 """Who played with whom in the end: the parts into which a network has fallen, by what the agents report.
 
-A report (``node.host.describe``) names the agent's epoch and the neighbours that it counted present. A run is
-settled when the reports fit together: what i says of j is what j says of i, in the same epoch.
+A report (``node.account.describe``) names the agent's epoch and the neighbours that it counted present. A run
+is settled when the reports fit together: what i says of j is what j says of i, in the same epoch.
 """
 
 from __future__ import annotations

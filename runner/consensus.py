@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from node.consensus.truth import ConsensusEnvironment
 from runner.components import common
-from runner.facts import Facts, counted, gather
+from runner.facts import Ended, Facts, counted, gather
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from runner.components import Roll
     from runner.record import Record
     from topologies import LoadedScenario
 
@@ -83,25 +80,13 @@ class ConsensusResult(Facts):
         return replace(self, rounds_to_tolerance=first + 1 - (self.rounds - self.primitive_rounds))
 
 
-def judge_consensus(
-    loaded: LoadedScenario,
-    run: str,
-    mode: str,
-    reports: Mapping[str, Mapping[str, Any]],
-    seconds: float,
-    launched_at: float | None = None,
-    run_dir: str | None = None,
-    roll: Roll | None = None,
-) -> ConsensusResult:
+def judge_consensus(loaded: LoadedScenario, ended: Ended) -> ConsensusResult:
     """Compare what the agents found with the truth.
 
-    Args: as ``runner.facts.gather``.
     Raises:
         RunFailed: if the agents' accounts contradict each other.
     """
-    facts, standing = gather(loaded, run, mode, reports, seconds, launched_at, run_dir, roll)
-    parts = [part for part in facts["components"] if part.stranded is None]
-    results = {i: report["result"] for i, report in standing.items()}
+    facts, parts, results = gather(loaded, ended)
     primitive = common("primitive", {i: r["primitive"] for i, r in results.items()})
     exact = bool(results[parts[0].heard[0]]["exact"])
     errors: list[float] = []

@@ -15,6 +15,30 @@ if TYPE_CHECKING:
     from topologies import LoadedScenario
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run that has ended and that nobody has judged yet.
+
+    Attributes:
+        run: its run id.
+        mode: ``processes``, ``virtual``, ``lockstep`` or ``observed``.
+        reports: agent -> its last account, as ``node.account.describe``; of agents that are gone, if they had
+            a result.
+        seconds: wall (or virtual) time.
+        launched_at: monotonic time of the launch; None in virtual time.
+        run_dir: where the record is.
+        roll: who was not there all the time.
+    """
+
+    run: str
+    mode: str
+    reports: Mapping[str, Mapping[str, Any]]
+    seconds: float
+    launched_at: float | None = None
+    run_dir: str | None = None
+    roll: Roll = field(default_factory=Roll)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """The network's side of a finished run.
@@ -89,36 +113,20 @@ class Facts:
 
 
 def gather(
-    loaded: LoadedScenario,
-    run: str,
-    mode: str,
-    reports: Mapping[str, Mapping[str, Any]],
-    seconds: float,
-    launched_at: float | None,
-    run_dir: str | None,
-    roll: Roll | None = None,
-) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]]]:
+    loaded: LoadedScenario, ended: Ended
+) -> tuple[dict[str, Any], list[Component], dict[str, dict[str, Any]]]:
     """Add up what the agents report of themselves.
 
-    Args:
-        loaded: the scenario.
-        run: its run id.
-        mode: ``processes`` or ``virtual``.
-        reports: agent -> its last account, as ``node.host.describe``; of agents that are gone, if they had a
-            result.
-        seconds: wall (or virtual) time.
-        launched_at: monotonic time of the launch; None in virtual time.
-        run_dir: where the record is.
-        roll: who was not there all the time; None: all were.
     Returns:
-        The fields of ``Facts``, by name; and the reports with a result that stands.
+        The fields of ``Facts``, by name; the parts of the network that have a result; and agent -> its
+        result, of those whose result stands.
     Raises:
         RunFailed: if the agents' accounts contradict each other, or nobody has a result.
     """
-    roll = roll if roll is not None else Roll()
+    roll = ended.roll
     synchrony = str(loaded.spec.synchrony.mode)
     free = synchrony == "free"
-    standing = current(reports, roll.gone)
+    standing = current(ended.reports, roll.gone)
     if not free:
         for i, report in standing.items():
             if (report["result"] or {}).get("stopped") is not None:
@@ -145,9 +153,9 @@ def gather(
         dropped.update(account["rejected"])
     first_rounds = [at for r in standing.values() if (at := r["first_round_at"]) is not None]
     facts = {
-        "run": run,
+        "run": ended.run,
         "scenario": str(loaded.spec.name),
-        "mode": mode,
+        "mode": ended.mode,
         "synchrony": synchrony,
         "agents": len(results),
         "diameter": max(part.diameter or 0 for part in with_result),
@@ -157,19 +165,19 @@ def gather(
         "bytes": sum(r["received_bytes"] for r in accounts),
         "published": sum(r["sent"] for r in accounts),
         "retransmissions": sum(r["resent"] for r in accounts),
-        "seconds": seconds,
-        "first_round_seconds": max(first_rounds) - launched_at
-        if launched_at is not None and first_rounds
+        "seconds": ended.seconds,
+        "first_round_seconds": max(first_rounds) - ended.launched_at
+        if ended.launched_at is not None and first_rounds
         else None,
         "dropped": dict(sorted(dropped.items())),
         "restarts": sum(r["restarts"] for r in accounts),
-        "run_dir": run_dir,
+        "run_dir": ended.run_dir,
         "components": parts,
         "left": dict(sorted(roll.left.items())),
         "died": dict(sorted(roll.died.items())),
         "joined": dict(sorted(roll.joined.items())),
     }
-    return facts, results
+    return facts, with_result, {i: report["result"] for i, report in results.items()}
 
 
 def _stopped(reports: Mapping[str, Mapping[str, Any]], ticks: int) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from broker import topics
 from broker.transport import Will
-from node.agent import GONE
+from node.states import GONE
 from node.switchboard import Switchboard
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Life:
         )
         self._switchboard = Switchboard(part.run, [self.agent])
         self.wake()
-        self._will = Will(topics.status(part.run, part.agent), self.agent.will())
+        self._will = Will(topics.status(part.run, part.agent), self.agent.announcer.will())
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Hand a message to the broker, if there is one and this life still lasts."""

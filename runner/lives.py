@@ -14,7 +14,7 @@ COUNTERS = ("sent", "sent_bytes", "received", "received_bytes", "resent")
 class Lives:
     """The newest account of every life of every agent.
 
-    An account is what ``node.host.counts`` makes; it comes with progress, five times a second, and with a
+    An account is what ``node.account.counts`` makes; it comes with progress, five times a second, and with a
     result. So of a life that was killed what it did after its last account, 0.2 s at most, is not known, and
     a life that was killed before its first account counts as one without any.
     """

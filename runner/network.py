@@ -15,14 +15,13 @@ from node.mechanisms.network.optimum import program, solve
 from node.mechanisms.network.sequential import gather
 from node.protocols.network.facts import contract_of
 from runner.components import common
-from runner.facts import Facts
+from runner.facts import Ended, Facts
 from runner.facts import gather as gather_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from node.mechanisms.network.contract import Contract, Tables
-    from runner.components import Roll
     from runner.record import Record
     from topologies import LoadedScenario
 
@@ -48,6 +47,7 @@ class NetworkResult(Facts):
         allocation_error: max |x - x*|, relative to max x*.
         price_error: max |P_i - v_i'(x_i*)| over agents with x_i* > 0, relative to the largest.
         tax_sum, tax_scale: sum of taxes, and of their sizes.
+        imbalance: |sum of taxes| relative to their sizes (``checks.imbalance``); with weak balance a deficit.
         welfare, optimal_welfare: sum of v_i(x_i).
         gap: what the agents proved to be the most welfare that is missing.
         worst_payoff: the smallest v_i(x_i) - t_i - v_i(0); below 0 somebody had better stayed away.
@@ -79,6 +79,7 @@ class NetworkResult(Facts):
     price_error: float
     tax_sum: float
     tax_scale: float
+    imbalance: float
     welfare: float
     optimal_welfare: float
     gap: float
@@ -108,13 +109,19 @@ class NetworkResult(Facts):
         return self.optimal_welfare - self.welfare <= self.gap + 2e-12 * abs(self.optimal_welfare)
 
     @property
+    def balanced(self) -> bool:
+        """Whether taxes add up to 0 but for rounding, with weak balance to 0 or more."""
+        return self.imbalance <= checks.BALANCED
+
+    @property
     def kept_promise(self) -> bool:
-        """Whether the accuracy asked for was proved and is there, and every capacity held."""
+        """Whether the accuracy asked for was proved and is there, every capacity held and taxes balance."""
         return (
             not self.stopped_unsatisfied
             and self.allocation_error <= self.tolerance
             and self.overshoot == 0.0
             and self.gap_holds
+            and self.balanced
         )
 
     @property
@@ -123,7 +130,8 @@ class NetworkResult(Facts):
         lonely = f"; fewer than two demand {', '.join(self.lonely)}" if self.lonely else ""
         return (
             f"allocation error {self.allocation_error:.3g}, promised {self.tolerance:.3g}; "
-            f"{self.stopped_unsatisfied} agents unsatisfied; overshoot {self.overshoot:.3g}{lonely}"
+            f"{self.stopped_unsatisfied} agents unsatisfied; overshoot {self.overshoot:.3g}; taxes "
+            f"{self.imbalance:.3g} off balance{lonely}"
         )
 
 
@@ -133,25 +141,14 @@ def contracts_of(loaded: LoadedScenario) -> dict[str, Contract]:
     return {i: contract_of(i, rules, own) for i, own in loaded.utilities.items()}
 
 
-def judge_network(
-    loaded: LoadedScenario,
-    run: str,
-    mode: str,
-    reports: Mapping[str, Mapping[str, Any]],
-    seconds: float,
-    launched_at: float | None = None,
-    run_dir: str | None = None,
-    roll: Roll | None = None,
-) -> NetworkResult:
+def judge_network(loaded: LoadedScenario, ended: Ended) -> NetworkResult:
     """Compare what the agents came to with the planner's optimum.
 
-    Args: as ``runner.facts.gather``.
     Raises:
         RunFailed: if the agents' accounts contradict each other.
     """
-    facts, standing = gather_facts(loaded, run, mode, reports, seconds, launched_at, run_dir, roll)
+    facts, _, results = gather_facts(loaded, ended)
     agents, rules = loaded.agents, loaded.contract()  # nobody leaves such a run: ``topologies.membership``
-    results = {i: report["result"] for i, report in standing.items()}
     for fact in ("factor", "depth", "moves", "steps", "gap", "satisfied"):
         common(fact, {i: results[i][fact] for i in agents})
     first = results[agents[0]]
@@ -163,6 +160,7 @@ def judge_network(
     largest = max(optimum.allocation.values())
     slopes = {i: contracts[i].valuation.slope(t) for i, t in optimum.allocation.items() if t > 0.0}
     total, size = checks.balance(shares)
+    prices = {i: float(results[i]["price"]) for i in agents}
     searched = agents[:SEARCHES]
     return NetworkResult(
         **facts,
@@ -174,16 +172,17 @@ def judge_network(
         depth=first["depth"],
         allocation={i: [x[i]] for i in agents},
         optimal_allocation={i: [optimum.allocation[i]] for i in agents},
-        prices={i: [float(results[i]["price"])] for i in agents},
+        prices={i: [prices[i]] for i in agents},
         taxes={i: shares[i].tax for i in agents},
         link_prices=dict(optimum.prices),
         used=checks.used(contracts, x),
         lonely=checks.lonely(contracts, {i: float(results[i]["demand"]) for i in agents}),
         allocation_error=max(abs(x[i] - optimum.allocation[i]) for i in agents) / largest,
-        price_error=max((abs(results[i]["price"] - slope) for i, slope in slopes.items()), default=0.0)
+        price_error=max((abs(prices[i] - slope) for i, slope in slopes.items()), default=0.0)
         / max(slopes.values(), default=1.0),
         tax_sum=total,
         tax_scale=size,
+        imbalance=0.0 if _no_deficit(rules, loaded, total) else checks.imbalance(shares, prices),
         welfare=math.fsum(contracts[i].valuation.value(x[i]) for i in agents),
         optimal_welfare=optimum.welfare,
         gap=float(first["gap"]),
@@ -197,6 +196,14 @@ def judge_network(
         stopped_unsatisfied=0 if first["satisfied"] else len(agents),
         proved=first["proved"],
     )
+
+
+def _no_deficit(rules: Mapping[str, Any], loaded: LoadedScenario, total: float) -> bool:
+    """Whether that is all that is claimed of the sum of taxes. With groups not even that is: who dislikes a
+    public good is paid by those who like it, and by nobody if nobody is charged."""
+    if rules["balance"] != "weak":
+        return False
+    return total >= 0.0 or any(own.get("group") is not None for own in loaded.utilities.values())
 
 
 def largest_regret(contracts: Mapping[str, Contract], tables: Tables, agents: tuple[str, ...]) -> float:

@@ -10,9 +10,6 @@ if TYPE_CHECKING:
 # name, value, remark, whether it holds
 Line = tuple[str, str, str, bool | None]
 
-# At an approximate equilibrium taxes balance to the order of the error that is left, not exactly.
-EXACT_BALANCE = 1e-9
-
 
 def outcome(result: NetworkResult) -> list[Line]:
     """What came out, against the planner's optimum."""
@@ -41,7 +38,6 @@ def outcome(result: NetworkResult) -> list[Line]:
 def promises(result: NetworkResult) -> list[Line]:
     """What the mechanism promises, measured."""
     balance = abs(result.tax_sum) / result.tax_scale if result.tax_scale else abs(result.tax_sum)
-    strong = result.balance != "weak"
     busiest = max(result.used, key=lambda name: result.used[name], default="-")
     return [
         (
@@ -54,7 +50,7 @@ def promises(result: NetworkResult) -> list[Line]:
             "sum of taxes",
             f"{result.tax_sum:.1e}",
             f"{balance:.1e} of the sum of |tax|; {result.balance} balance",
-            (balance <= max(EXACT_BALANCE, result.tolerance)) if strong else result.tax_sum >= 0.0,
+            result.balanced,
         ),
         (
             "worst payoff",

@@ -7,7 +7,6 @@ that may read and not write, and holds it against the scenario like ``vicinal ru
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 import time
 from contextlib import AsyncExitStack
@@ -20,6 +19,8 @@ from broker.transport import Address, BrokerError
 from node.connection import Connection
 from runner import api, directory, guarantee
 from runner.errors import RunFailed, UserError
+from runner.facts import Ended
+from runner.files import read_json
 from runner.launch import STALL_TIMEOUT
 from runner.result import RunResult
 from runner.scribe import Scribe
@@ -57,12 +58,7 @@ class Access:
         Raises:
             UserError: naming the file and what is wrong with it.
         """
-        try:
-            data = json.loads(path.read_bytes())
-        except OSError as error:
-            raise UserError(f"access file {path}: {error.strerror}") from None
-        except ValueError as error:
-            raise UserError(f"access file {path}: not JSON: {error}") from None
+        data = read_json(path, "access file")
         try:
             run, client, place = data["run"], data["client"], data["broker"]
             access = cls(run, client, place, data["recorder"], data["judge"], data.get("observer"))
@@ -132,9 +128,8 @@ async def _judged(
     try:
         reports, seconds = await _hear(loaded, access, address, run_dir, options)
         try:
-            return api.judged(
-                loaded, access.run, "observed", reports, seconds, None, str(run_dir), options.warn
-            )
+            ended = Ended(access.run, "observed", reports, seconds, run_dir=str(run_dir))
+            return api.judged(loaded, ended, options.warn)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise RunFailed(f"what the agents report cannot be judged: {error!r}") from error
     except UserError:

@@ -8,18 +8,20 @@ equal after ``merge`` except for the columns ``run`` and ``time``.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from broker.codec import COUNT_LIMIT, Malformed, finite, unpack
+from runner.files import complete
+
+if TYPE_CHECKING:
+    import os
 
 Vector = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -197,7 +199,7 @@ class PartWriter:
         if not batches:
             return None
         path = self._folder / f"part-{self._next:05d}.parquet"
-        _write(_table(self.run, *_columns(batches)), path)
+        write_table(_table(self.run, *_columns(batches)), path)
         self._next += 1
         self.parts += 1
         return path
@@ -337,7 +339,7 @@ def merge(run_dir: str | os.PathLike[str]) -> Path | None:
         (record.names, record.name[keep]),
         record.value[keep],
     )
-    _write(table, target)
+    write_table(table, target)
     for path in parts:
         if str(path) not in broken:
             path.unlink()
@@ -447,14 +449,16 @@ def _table(
     return pa.Table.from_arrays([columns[column] for column in SCHEMA], schema=schema)
 
 
-def _write(table: Any, path: Path) -> None:
+def write_table(table: Any, path: Path) -> None:
+    """Write a pyarrow table as Parquet: complete or not there.
+
+    Raises:
+        RecordError: if it cannot be written.
+    """
     import pyarrow.parquet as pq
 
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        pq.write_table(table, temporary, compression="zstd")
-        os.replace(temporary, path)
+        with complete(path) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise RecordError(f"cannot write {path}: {error.strerror or error}") from error

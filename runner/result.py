@@ -12,13 +12,13 @@ from node.environments import PrivateGoods, PublicGoods
 from node.protocols.allocated import scale_of
 from node.utilities import build
 from runner.components import common
-from runner.facts import Facts, counted, gather
+from runner.facts import Ended, Facts, counted, gather
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from node.environments import Environment
-    from runner.components import Component, Roll
+    from runner.components import Component
     from topologies import LoadedScenario
 
 
@@ -88,25 +88,13 @@ class RunResult(Facts):
         return replace(self, observed_rate=rate)
 
 
-def judge(
-    loaded: LoadedScenario,
-    run: str,
-    mode: str,
-    reports: Mapping[str, Mapping[str, Any]],
-    seconds: float,
-    launched_at: float | None = None,
-    run_dir: str | None = None,
-    roll: Roll | None = None,
-) -> RunResult:
+def judge(loaded: LoadedScenario, ended: Ended) -> RunResult:
     """Compare what the agents reported with the central optimum: of each part of the network by itself.
 
-    Args: as ``runner.facts.gather``.
     Raises:
         RunFailed: if the agents' accounts contradict each other.
     """
-    facts, standing = gather(loaded, run, mode, reports, seconds, launched_at, run_dir, roll)
-    parts = [part for part in facts["components"] if part.stranded is None]
-    results = {i: report["result"] for i, report in standing.items()}
+    facts, parts, results = gather(loaded, ended)
     for part in parts:
         for fact in ("parameters", "bound", "norm", "guaranteed"):
             common(fact, {i: results[i][fact] for i in part.heard})

@@ -152,7 +152,7 @@ class _Scribe:
 
 
 def _account(part: Part, ended: lockstep.Lockstep, private: int) -> dict[str, Any]:
-    """As ``node.host.describe``. A round is one broadcast and one pulse for whoever is heard and does not
+    """As ``node.account.describe``. A round is one broadcast and one pulse for whoever is heard and does not
     listen, or, in ``private`` of them, one message a neighbour."""
     peers, listeners = {*part.hears, *part.heard_by}, set(part.heard_by)
     public = bool(listeners) + sum(j not in listeners for j in part.hears)

@@ -127,11 +127,11 @@ class Trace:
             self.deliveries.append(Delivery(now, where.src, dst, -1, "status"))
         else:
             try:
-                message = codec.decode(payload)
+                messages, _ = codec.decode_all(payload)
             except codec.Malformed as error:
                 self.deliveries.append(Delivery(now, where.src, dst, -1, error.kind))
             else:
-                self.deliveries.append(Delivery(now, where.src, dst, message.round, message.kind))
+                self.deliveries += [Delivery(now, where.src, dst, m.round, m.kind) for m in messages]
 
     def stepped(self, now: float, agent: Agent) -> None:
         """See ``runner.life.Watcher``."""

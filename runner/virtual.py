@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from broker.codec import Malformed
 from broker.virtual import Fate, Stalled
+from node.account import counts, describe, progress
 from node.errors import AgentError
-from node.host import counts, describe, progress
 from node.protocols.registry import protocol_of
 from node.store import MemoryStore
 from runner.errors import Interrupted, RunFailed

@@ -11,7 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from broker.virtual import Stalled, VirtualNetwork
-from node.agent import GONE, SNAPSHOT_EVERY, Agent
+from node.agent import SNAPSHOT_EVERY, Agent
+from node.states import GONE
 from runner.components import Roll
 from runner.life import Life
 from topologies.faults import Amnesia, BrokerKill, Crash, Cut, Join, Leave, Partition, Pause

@@ -115,13 +115,14 @@ class ConsensusEnvironment(Section):
         return self
 
 
-def _kind(value: Any) -> Any:
-    """Which environment a table is; the one that was there first needs no ``kind``."""
-    return (
-        value.get("kind", "private-goods")
-        if isinstance(value, dict)
-        else getattr(value, "kind", "private-goods")
-    )
+def _told_by(key: str) -> Discriminator:
+    """Which of several kinds a table is, by the value of a key; the kind that was there first needs none."""
+
+    def of(value: Any) -> Any:
+        first = "private-goods"
+        return value.get(key, first) if isinstance(value, dict) else getattr(value, key, first)
+
+    return Discriminator(of)
 
 
 AnyEnvironment = Annotated[
@@ -129,7 +130,7 @@ AnyEnvironment = Annotated[
     | Annotated[PublicEnvironment, Tag("public-goods")]
     | Annotated[ConsensusEnvironment, Tag("consensus")]
     | Annotated[NetworkEnvironment, Tag("network")],
-    Discriminator(_kind),
+    _told_by("kind"),
 ]
 
 
@@ -232,14 +233,6 @@ class SummaryMechanism(Section):
         return self
 
 
-def _name(value: Any) -> Any:
-    return (
-        value.get("name", "private-goods")
-        if isinstance(value, dict)
-        else getattr(value, "name", "private-goods")
-    )
-
-
 AnyMechanism = Annotated[
     Annotated[Mechanism, Tag("private-goods")]
     | Annotated[Mechanism, Tag("public-goods")]
@@ -248,7 +241,7 @@ AnyMechanism = Annotated[
     | Annotated[NetworkMechanism, Tag("unicast")]
     | Annotated[NetworkMechanism, Tag("multicast")]
     | Annotated[NetworkMechanism, Tag("linear")],
-    Discriminator(_name),
+    _told_by("name"),
 ]
 
 

@@ -183,7 +183,7 @@ def e12() -> tuple[float, float]:
 
 def e11() -> tuple[float, float]:
     """|sum of taxes| / sum of sizes on the first of five rows: redistribution with A_kl and with A_lk."""
-    from node.mechanisms.network.balance import everywhere
+    from node.mechanisms.network.balance import everywhere, powers
 
     rng = np.random.default_rng(0)
     matrix, y, p, eta = rng.uniform(0.5, 1.5, (5, 5)), rng.uniform(0.1, 0.5, 5), rng.uniform(1.0, 3.0, 5), 0.1
@@ -197,7 +197,8 @@ def e11() -> tuple[float, float]:
             mean = p[others].mean()
             tax = matrix[0, i] * y[i] * mean + (p[i] - mean) ** 2 + eta * mean * p[i] * slack**2
             loads = [float(coefficients[j] * y[j]) for j in others]
-            taxes.append(tax - everywhere(loads, [float(p[j]) for j in others], capacity, eta))
+            sums = powers([float(p[j]) for j in others], loads)
+            taxes.append(tax - everywhere(5, sums, capacity, eta))
         found.append(abs(sum(taxes)) / sum(map(abs, taxes)))
     return found[0], found[1]
 

@@ -17,7 +17,7 @@ from node.strategies.strategy import Seen
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from node.mechanisms.network.contract import Contract, Quote, Tables
+    from node.mechanisms.network.contract import Contract, Quote, Quotes, Tables
     from node.mechanisms.network.prices import Dynamics
     from node.mechanisms.network.taker import Claim
     from node.strategies.strategy import Strategy
@@ -73,10 +73,25 @@ class Bent(Taker):
         bent: dict[str, Quote] = {}
         for name, entry in entries.items():
             last = 1 + prices_in(self.contract, entry[: -self._tail])
-            owed = np.array(entry[1:last])
-            said = np.maximum(checked(self.strategy.repeat(owed.copy(), seen), owed, "repeat"), 0.0)
-            bent[name] = (asked, *said.tolist(), *entry[last:])
+            bent[name] = (asked, *self._repeated(entry[1:last], seen), *entry[last:])
         return bent
+
+    def settle(self, quotes: Quotes) -> Quotes:
+        """The prices that it has said, or if there are new ones, these as the strategy has them."""
+        honest = self.inner.settle(quotes)
+        if honest == quotes:
+            return quotes
+        seen = Seen(self.contract.me, self.round, np.array([self.inner.price]), self.true)
+        bent: dict[str, Quote] = {}
+        for name, quote in honest.items():
+            last = 1 + prices_in(self.contract, quote)
+            bent[name] = (quote[0], *self._repeated(quote[1:last], seen), *quote[last:])
+        return bent
+
+    def _repeated(self, prices: Quote, seen: Seen) -> list[float]:
+        owed = np.array(prices)
+        said = checked(self.strategy.repeat(owed.copy(), seen), owed, "repeat")
+        return list(np.maximum(said, 0.0).tolist())
 
     def follow(self, dynamics: Dynamics) -> None:
         """The rule that all go on by is no matter of strategy."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from broker.transport import parse_url
 from runner.errors import UserError
+from runner.files import read_json
 
 if TYPE_CHECKING:
     import argparse
@@ -113,12 +114,7 @@ def _told(path: Path) -> dict[str, Any]:
     Raises:
         UserError: naming the file.
     """
-    try:
-        told = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"access file {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise UserError(f"access file {path}: not JSON: {error}") from None
+    told = read_json(path, "access file")
     if not isinstance(told, dict) or not (
         {"agents", "shared", "client", "run"} <= set(told) or "recorder" in told
     ):

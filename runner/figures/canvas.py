@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from runner.files import complete
+
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Mapping, Sequence
 
 # Okabe and Ito's palette: told apart with every common form of colour blindness. Lines that are told apart by
@@ -91,15 +93,10 @@ def page(
         figure = figures.Figure(figsize=inches, layout="constrained")
         agg.FigureCanvasAgg(figure)
         yield figure
-        path = Path(path)
-        kind = path.suffix[1:] or "png"
-        temporary = path.with_name(f".{path.name}")
+        kind = Path(path).suffix[1:] or "png"
         undated = {"metadata": {"Date": None}} if kind == "svg" else {}
-        try:
+        with complete(path) as temporary:
             figure.savefig(temporary, format=kind, dpi=dpi, **undated)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def power(value: float) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from runner.record import RecordError
+from runner.record import RecordError, write_table
 from runner.reproduce.cases import Case
 
 if TYPE_CHECKING:
@@ -64,7 +62,6 @@ class Curve:
             RecordError: if it cannot be written.
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         about = {
             "format": FORMAT,
@@ -79,14 +76,7 @@ class Curve:
         table = pa.table({"round": self.rounds, **{name: getattr(self, name) for name in _SERIES}})
         table = table.replace_schema_metadata({_KEY: json.dumps(about, allow_nan=False).encode()})
         path = directory / f"{self.case.name}-{self.over}.parquet"
-        temporary = path.with_name(f".{path.name}.tmp")
-        try:
-            pq.write_table(table, temporary, compression="zstd")
-            os.replace(temporary, path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise RecordError(f"cannot write {path}: {error.strerror or error}") from error
+        write_table(table, path)
         return path
 
 

@@ -191,16 +191,22 @@ TOPOLOGIES: dict[str, Callable[[random.Random], nx.DiGraph]] = {
 # -- workloads -------------------------------------------------------------------------------------------
 
 
-def _private_goods(graph: nx.DiGraph, rng: random.Random) -> tuple[Rules, dict[str, Utility]]:
-    n = len(graph)
-    goods = rng.choice((1, 1, 2)) if n <= 31 else 1
+def _stopping(agents: int, rng: random.Random) -> Rules:
+    """When full-table play ends."""
     stopping: Rules = {"rule": "counters", "tolerance": rng.choice((0.3, 0.5)), "scale": None}
-    if n > 31:
+    if agents > 31:
         # The contraction bound of a ring of 100 is 0.998: at rest only after hundreds of rounds. A few
         # rounds of play after the agreement exercise the driver just as well; small graphs play to the end.
         stopping["max_rounds"] = rng.randint(5, 30)
-    elif n <= 10:
+    elif agents <= 10:
         stopping["tolerance"] = rng.choice((1e-1, 1e-2, 1e-3))
+    return stopping
+
+
+def _private_goods(graph: nx.DiGraph, rng: random.Random) -> tuple[Rules, dict[str, Utility]]:
+    n = len(graph)
+    goods = rng.choice((1, 1, 2)) if n <= 31 else 1
+    stopping = _stopping(n, rng)
     rules = {
         "mechanism": "private-goods",
         "capacities": [round(rng.uniform(1.0, 2.0 * n), 3) for _ in range(goods)],
@@ -215,11 +221,7 @@ def _private_goods(graph: nx.DiGraph, rng: random.Random) -> tuple[Rules, dict[s
 def _public_goods(graph: nx.DiGraph, rng: random.Random) -> tuple[Rules, dict[str, Utility]]:
     n = len(graph)
     features = rng.choice((1, 1, 2)) if n <= 31 else 1
-    stopping: Rules = {"rule": "counters", "tolerance": rng.choice((0.3, 0.5)), "scale": None}
-    if n > 31:
-        stopping["max_rounds"] = rng.randint(5, 30)
-    elif n <= 10:
-        stopping["tolerance"] = rng.choice((1e-1, 1e-2, 1e-3))
+    stopping = _stopping(n, rng)
     learning: Any = rng.choice(("cournot", "cournot", "exponential", "k-period", "fictitious"))
     if learning == "k-period":
         learning = {"dynamics": learning, "k": rng.randint(1, 4)}

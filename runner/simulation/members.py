@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from node.agent import JOINING
+from node.states import JOINING
 from runner.simulation.instances import Instance
 from runner.simulation.stores import EXACT
 from runner.simulation.watch import Watch, same_bits

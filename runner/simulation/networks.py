@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from node.mechanisms.network import checks
+from node.mechanisms.network.contract import Share
 from node.mechanisms.network.optimum import program, solve
 from node.protocols.network.facts import contract_of
 from runner.simulation.promises import settles
@@ -50,7 +51,6 @@ def draw(mechanism: str, graph: nx.DiGraph, rng: random.Random) -> tuple[dict[st
         }
         if any(len({i in groups["even"] for i in link["coefficients"]}) < 2 for link in links.values()):
             groups = {}  # some link would have one group only: everybody is a group of its own
-    network = building.Network(links, groups, tuple(agents))
     spec = NetworkMechanism(
         name=mechanism,  # type: ignore[arg-type]
         prices=rng.choice(("fast", "fast", "padr", "proved")),
@@ -65,7 +65,7 @@ def draw(mechanism: str, graph: nx.DiGraph, rng: random.Random) -> tuple[dict[st
         "xi": 0.02,
         "zeta": 1.0,
         # Sums need a way back on every edge.
-        "exchange": "convergecast" if mechanism == "unicast" and both and len(links) % 2 else "flood",
+        "exchange": "convergecast" if mechanism != "multicast" and both and len(links) % 2 else "flood",
         "dynamics": {
             "rule": spec.prices,
             "kappa": 1.0,
@@ -80,8 +80,18 @@ def draw(mechanism: str, graph: nx.DiGraph, rng: random.Random) -> tuple[dict[st
             "max_rounds": rng.randint(4, 60) if small else (rng.randint(2, 5) if len(agents) <= 31 else 2),
         },
     }
-    told = building.told(network, NetworkEnvironment(kind="network"), spec, values)
-    return rules, told
+    if mechanism == "linear" and both and (pairs := _pairs(graph, links)) and rng.random() < 0.5:
+        groups = {"shared": rng.choice(pairs)}
+    network = building.Network(links, groups, tuple(agents))
+    return rules, building.told(network, NetworkEnvironment(kind="network"), spec, values)
+
+
+def _pairs(graph: nx.DiGraph, links: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Neighbours that may share a public good: on every row of either of them there is somebody else."""
+    rows = [set(link["coefficients"]) for link in links.values()]
+    return [
+        (i, j) for i, j in sorted(graph.edges) if i < j and all(row - {i, j} for row in rows if row & {i, j})
+    ]
 
 
 DRAWS = {name: partial(draw, name) for name in ("unicast", "multicast", "linear")}
@@ -121,6 +131,7 @@ def promises(
     if checks.overshoot(contracts, amounts) > 0.0:
         yield f"the result exceeds a capacity by {checks.overshoot(contracts, amounts):.3g}"
     yield from settles([result.tax for result in results.values()])
+    yield from _balances(rules, results)
     if len(parts) > 31:
         return  # the planner would take most of the time
     optimum = solve(program(contracts), {i: c.valuation for i, c in contracts.items()})
@@ -134,3 +145,13 @@ def promises(
             yield f"an accuracy of {rules['stopping']['tolerance']:g} was proved, but it is {off:.3g}"
     elif first.steps != rules["stopping"]["max_rounds"]:
         yield f"stopped without a proof after {first.steps} steps"
+
+
+def _balances(rules: Mapping[str, Any], results: Mapping[AgentId, Any]) -> Iterator[str]:
+    """With strong balance taxes add up to zero, even where play was cut short: prices are equal on a link."""
+    if rules["balance"] == "weak" or (rules["mechanism"] == "linear" and not results[min(results)].satisfied):
+        return  # at the equilibrium of linear constraints only, since slack is charged for
+    shares = {i: Share(result.allocation, result.tax) for i, result in results.items()}
+    off = checks.imbalance(shares, {i: result.price for i, result in results.items()})
+    if off > checks.BALANCED:
+        yield f"taxes add up to {checks.balance(shares)[0]:.3g}, {off:.3g} of all"

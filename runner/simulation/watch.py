@@ -11,7 +11,7 @@ import hashlib
 import struct
 from typing import TYPE_CHECKING, Any
 
-from node.agent import GONE, JOINING, LINGERING
+from node.states import GONE, JOINING, LINGERING
 from runner.simulation.instances import hash_of
 
 if TYPE_CHECKING:

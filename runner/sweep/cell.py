@@ -12,6 +12,7 @@ from runner.api import judged
 from runner.components import Roll
 from runner.consensus import ConsensusResult
 from runner.errors import Interrupted, UserError
+from runner.facts import Ended
 from runner.network import NetworkResult
 from runner.result import RunResult
 from topologies import load_scenario
@@ -114,7 +115,7 @@ def _play(plan: Plan, loaded: Any, stopped: Callable[[], bool]) -> Result:
             roll=roll,
         )
     mode = "lockstep" if plan.lockstep else "virtual"
-    return judged(loaded, run, mode, reports, seconds, None, None, lambda text: None, roll)
+    return judged(loaded, Ended(run, mode, reports, seconds, roll=roll), lambda text: None)
 
 
 def _measured(result: Result) -> Row:

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import UserError
+from runner.files import complete
 from runner.sweep.cell import COLUMNS, METRICS
 from runner.sweep.grid import Cell, typed
 
@@ -95,7 +96,8 @@ class Journal:
             raise UserError(f"{where}: another sweep works there; expected one at a time") from None
         if manifest.is_file():
             self._compare(manifest)
-        _write(manifest, json.dumps({**self._what, **self._asked}, indent=2).encode() + b"\n")
+        with complete(manifest) as temporary:
+            temporary.write_bytes(json.dumps({**self._what, **self._asked}, indent=2).encode() + b"\n")
         self._read()
 
     def _compare(self, manifest: Path) -> None:
@@ -150,14 +152,7 @@ class Journal:
         schema += [(m, pa.int64() if m in (*_COUNTS, "diameter") else pa.float64()) for m in METRICS]
         schema += [(name, pa.bool_() if name == "kept" else pa.string()) for name in COLUMNS]
         columns = {name: pa.array([row[name] for row in rows], kind) for name, kind in schema}
-        path, temporary = self.directory / RESULT, self.directory / f".{RESULT}"
-        pq.write_table(pa.table(columns), temporary)
-        os.replace(temporary, path)
+        path = self.directory / RESULT
+        with complete(path) as temporary:
+            pq.write_table(pa.table(columns), temporary)
         return path
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Complete or not there."""
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)

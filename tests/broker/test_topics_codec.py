@@ -182,3 +182,43 @@ def test_a_count_out_of_range_is_malformed(at, number):
     with pytest.raises(codec.Malformed) as caught:
         decode(pack(tuple(values)))
     assert caught.value.kind == "header"
+
+
+@given(st.booleans(), st.lists(st.integers(0, 9), min_size=1, max_size=2))
+def test_messages_said_again_decode_to_themselves(asks, rounds):
+    payloads = [encode(Prefix("r", "a", 0), 0, k, "k", (k, 0.5)) for k in rounds]
+    messages, asked = codec.decode_all(codec.encode_again(asks, payloads))
+    assert asked is asks
+    assert [m.raw for m in messages] == payloads
+    assert all(m.again for m in messages)
+    (first,), asked = codec.decode_all(payloads[0])
+    assert (first.raw, first.again, asked) == (payloads[0], False, False)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (True,),
+        (True, True),
+        (1, b""),
+        (True, "text"),
+        (True, pack(())),
+        (True, codec.encode_again(False, [encode(Prefix("r", "a", 0), 0, 0, "k", 1)])),
+        (True, encode(Prefix("r", "a", 0), 0, 0, "k", 1), None),
+        (True, b"", b"", b""),
+    ],
+)
+def test_what_is_no_flag_with_one_or_two_messages_is_malformed(values):
+    with pytest.raises(Malformed):
+        codec.decode_all(pack(values))
+
+
+def test_two_of_the_largest_messages_can_be_said_again_and_more_is_malformed():
+    room = codec.SIZE_LIMIT - len(encode(Prefix("r", "a", 0), 0, 0, "k", b"x" * 65536)) + 65536
+    largest = encode(Prefix("r", "a", 0), 0, 0, "k", b"x" * room)
+    assert len(largest) == codec.SIZE_LIMIT
+    messages, _ = codec.decode_all(codec.encode_again(True, [largest, largest]))
+    assert [len(m.raw) for m in messages] == [codec.SIZE_LIMIT] * 2
+    with pytest.raises(Malformed) as error:
+        codec.decode_all(pack((True, b"x" * codec.AGAIN_LIMIT)))
+    assert error.value.kind == "oversized"

@@ -8,17 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.proxy import (
-    PACKET_LIMIT,
-    BadStream,
-    Client,
-    Proxy,
-    Splitter,
-    Weather,
-    client_of,
-    topic_of,
-)
-from broker.transport import Address
+from broker.packets import BadStream, Client, Splitter, client_of, topic_of
+from broker.proxy import Proxy
+from broker.transport import PACKET_LIMIT, Address
+from broker.weather import Weather
 
 
 def length(size: int) -> bytes:

@@ -16,8 +16,9 @@ import pytest
 from broker import access
 from broker.embedded import EmbeddedBroker
 from broker.mqtt import make_transport
-from broker.proxy import AT_ONCE, Proxy, Weather
+from broker.proxy import Proxy
 from broker.transport import BrokerUnreachable, Will
+from broker.weather import AT_ONCE, Weather
 from tests.broker.conftest import RUN, WAIT, Client, fake_server
 
 if TYPE_CHECKING:

@@ -252,6 +252,15 @@ def test_money_that_vanishes_from_a_network_fails_taxes_alone(corn):
     assert failed(corn) == (TAXES,)
 
 
+def test_a_tax_that_is_off_by_a_tenth_of_the_accuracy_fails_taxes_alone(corn):
+    # Accounts are settled to rounding, whatever the accuracy of allocations (1e-6 here).
+    def overcharge(accounts):
+        accounts["a1"]["result"]["tax"] += 1e-7
+
+    tampering.accounts(corn, overcharge)
+    assert failed(corn) == (TAXES,)
+
+
 def test_a_flow_that_pays_for_another_fails_individual_rationality_alone(corn):
     tampering.measurement(corn, "tax", lambda rounds: {(rounds[-1], "a1"): 9.0, (rounds[-1], "a3"): -9.0})
     assert failed(corn) == (RATIONALITY,)

@@ -30,6 +30,7 @@ from node.protocols.free_consensus import consensus_freely
 from runner.testing import Network
 from tests.consensus.test_exact import lossy
 from tests.node.instances import hears, random_graph
+from tests.twins import assert_goes_on_from_snapshots
 from topologies import ScenarioError, load_scenario
 
 GRAPH = random_graph(7, 3, directed=False)
@@ -153,18 +154,10 @@ def test_a_free_run_goes_on_from_any_snapshot(primitive):
     def fresh():
         return Lossy({i: consensus_freely(part(i, rules)) for i in GRAPH}, HEARS, 0.2, 3, delay=2)
 
-    net, twin, cuts = fresh(), fresh(), 0
-    while len(twin.results) < len(GRAPH):
-        for i, say in net.says.items():
-            if net.ticks % 7 == 3 and i not in net.results and say.snapshot is not None:
-                again = consensus_freely(part(i, rules), codec.unpack(codec.pack(say.snapshot)))
-                first = next(again)
-                assert (first.body, dict(first.to), first.kind) == (say.body, dict(say.to), say.kind)
-                net.protocols[i], net.says[i], cuts = again, first, cuts + 1
-        net.step()
-        twin.step()
-    assert net.results == twin.results
-    assert cuts
+    def again(i, snapshot):
+        return consensus_freely(part(i, rules), snapshot)
+
+    assert assert_goes_on_from_snapshots(fresh, again, every=7)
 
 
 @pytest.mark.parametrize("seed", range(2))

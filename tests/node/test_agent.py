@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from broker import codec, topics
 from broker.virtual import uniform_delay
-from node.agent import GONE, JOINING, PLAYING, Agent
+from node.agent import Agent
 from node.errors import AgentError, ContractMismatch, DuplicateAgent, Misaligned
-from node.pacing import CEILING, JITTER
+from node.pacing import CEILING, JITTER, START
 from node.protocol import Say
+from node.states import GONE, JOINING, PLAYING
 from node.status import Status
 from node.switchboard import Switchboard
 from runner.testing import Network, parts_of
@@ -92,6 +93,23 @@ class Wire:
         data = codec.encode(codec.Prefix("test", src, incarnation), epoch, round_, kind, body)
         self.agent.receive(codec.decode(data))
 
+    def again(self, src, *rounds, asks=False):
+        """Messages said again by a neighbour, through the switchboard."""
+        prefix = codec.Prefix("test", src, 0)
+        copies = [codec.encode(prefix, 0, k, "mix", np.zeros(2)) for k in rounds]
+        payload = codec.encode_again(asks, copies)
+        Switchboard("test", [self.agent]).deliver(topics.to("test", src, self.agent.id), payload)
+
+    def copies(self):
+        """What was said again: (to whom, rounds, whether with a question)."""
+        found = []
+        for topic, payload, _ in self.out:
+            if "/to/" in topic:
+                messages, asks = codec.decode_all(payload)
+                if messages[0].again:
+                    found.append((topic.rpartition("/")[2], [m.round for m in messages], asks))
+        return found
+
 
 # -- rounds equal lockstep ----------------------------------------------------------------------------
 
@@ -141,10 +159,10 @@ def test_a_slow_start_of_one_agent_holds_messages_rather_than_losing_them(virtua
 def test_a_clean_network_needs_no_copies_and_one_message_a_link_and_round(virtual_network):
     net = virtual_network(RING, mix, directed=True, fate=uniform_delay(0.001, 0.002))
     net.run()
-    assert [a.resent for a in net.agents.values()] == [0] * 4
+    assert [a.traffic.resent for a in net.agents.values()] == [0] * 4
     assert not net.rejected
-    assert sum(a.received for a in net.agents.values()) == 12 * len(RING)
-    assert sum(a.sent for a in net.agents.values()) == 12 * 4
+    assert sum(a.traffic.received for a in net.agents.values()) == 12 * len(RING)
+    assert sum(a.traffic.sent for a in net.agents.values()) == 12 * 4
 
 
 def test_on_a_directed_edge_contents_travel_one_way_and_pulses_the_other(virtual_network):
@@ -263,24 +281,128 @@ def test_a_protocol_that_raises_is_reported_with_agent_round_and_cause():
         wire.message("c", 0, 1.0, kind="fine")
 
 
-def test_the_last_two_rounds_are_resent_with_growing_pauses_until_a_round_completes():
+def test_who_is_missing_is_asked_with_the_last_two_rounds_and_growing_pauses_until_a_round_completes():
     wire = Wire()
     wire.start()
     wire.message("a", 0)
     wire.message("c", 0)
+    wire.message("c", 1)
     assert wire.said() == [0, 1]
     times = []
     while len(times) < 12:
         wire.now += 0.01
-        before = len(wire.said())
+        before = len(wire.copies())
         wire.agent.tick(wire.now)
-        if len(wire.said()) > before:
-            assert wire.said()[before:] == [0, 1]
+        if len(wire.copies()) > before:
+            assert wire.copies()[before:] == [("a", [0, 1], True)]
             times.append(wire.now)
     pauses = np.diff(times)
     assert (pauses[:3] > 1.3 * np.array([times[0], *pauses[:2]])).all()
     assert pauses.max() <= CEILING * (1 + JITTER) + 0.02
-    assert wire.agent.resent == 2 * len(times)
+    assert wire.agent.traffic.resent == len(times)
+    wire.message("a", 1)
+    assert wire.said() == [0, 1, 2]
+
+
+def test_a_neighbour_that_asks_is_answered_at_once_and_again_after_a_pause_only():
+    wire = Wire()
+    wire.start()
+    wire.again("a", 0, asks=True)
+    assert wire.copies() == [("a", [0], False)]
+    wire.again("a", 0, asks=True)
+    assert len(wire.copies()) == 1
+    wire.now += START + 0.01
+    wire.again("a", 0, asks=True)
+    assert wire.copies()[1:] == [("a", [0], False)]
+    wire.message("c", 0)
+    assert wire.said() == [0, 1]
+    wire.again("a", 0, asks=True)  # it lacks what led here, and I lack its next word
+    assert wire.copies()[2:] == [("a", [0, 1], True)]
+
+
+@pytest.mark.parametrize(
+    "how", ["a copy that does not ask", "of an older epoch", "of a stranger", "of long ago"]
+)
+def test_what_is_no_question_of_now_is_not_answered(how):
+    wire = Wire()
+    wire.start()
+    for k in range(3 if how == "of long ago" else 0):
+        wire.message("a", k)
+        wire.message("c", k)
+    match how:
+        case "a copy that does not ask":
+            wire.again("a", 0, asks=False)
+        case "of an older epoch":
+            wire.message("a", 0, epoch=1)
+            wire.again("a", 0, asks=True)
+        case "of a stranger":
+            wire.again("x", 0, asks=True)
+        case _:
+            wire.again("a", 0, 1, asks=True)
+    assert wire.copies() == []
+
+
+def test_a_gap_is_asked_for_at_once_only_where_messages_get_lost_and_keep_their_order():
+    wire = Wire()
+    wire.start()
+    wire.message("a", 1)
+    assert wire.copies() == []  # nothing has been lost so far
+    wire.again("a", 0)
+    wire.message("c", 0)
+    assert wire.agent.eager
+    wire.message("c", 1)
+    wire.message("a", 3)
+    assert wire.copies() == [("a", [1, 2], True)]
+    wire.message("a", 2)  # it was only late
+    assert not wire.agent.eager
+    wire.message("c", 2)
+    wire.message("a", 5)
+    assert len(wire.copies()) == 1
+
+
+def test_where_messages_overtake_one_another_a_copy_that_comes_first_is_no_loss_but_one_that_comes_alone():
+    wire = Wire()
+    wire.start()
+    wire.message("a", 1)
+    wire.message("a", 0)
+    wire.message("c", 0)
+    wire.message("c", 1)
+    wire.again("a", 2)
+    assert wire.agent.round == 2
+    for k in (2, 3):
+        assert not wire.agent.eager
+        wire.message("c", k)
+        wire.message("a", k + 1)
+    wire.message("c", 4)
+    assert wire.agent.round == 5
+    assert wire.agent.eager
+
+
+def test_a_question_that_finds_no_answer_is_put_several_times_at_once_where_messages_get_lost():
+    wire = Wire()
+    wire.start()
+    wire.again("a", 0)
+    numbers = []
+    while len(numbers) < 5:
+        before = len(wire.copies())
+        wire.now += 0.002
+        wire.agent.tick(wire.now)
+        if new := wire.copies()[before:]:
+            assert set(map(str, new)) == {str(("c", [0], True))}
+            numbers.append(len(new))
+    assert numbers == [1, 2, 3, 3, 3]
+
+
+def test_a_message_that_comes_after_its_copy_is_not_lost():
+    wire = Wire()
+    wire.start()
+    for k in range(6):
+        wire.again("a", k)
+        wire.message("c", k)
+        wire.message("a", k)
+        assert not wire.agent.eager
+    assert wire.agent.round == 6
+    assert wire.agent.rejected == {"duplicate": 6}
 
 
 def test_agents_that_have_finished_stay_until_their_neighbours_have_too():

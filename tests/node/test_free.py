@@ -12,13 +12,14 @@ import pytest
 
 from broker import codec
 from broker.virtual import uniform_delay
-from node.agent import GONE, JOINING, LINGERING, PLAYING, Agent
+from node.agent import Agent
 from node.combinators import in_rounds, throughout
 from node.consensus.counters import counters
 from node.consensus.ratio import ratio
 from node.consensus.windows import windows
 from node.free import JITTER
 from node.protocol import Say, together
+from node.states import GONE, JOINING, LINGERING, PLAYING
 from node.status import Status
 from node.store import MemoryStore, Saved
 from runner import testing
@@ -131,7 +132,7 @@ def test_the_newest_message_counts_may_be_heard_again_and_older_ones_are_dropped
     wire.tick()
     assert wire.heard == ("a:new", "a:new", "a:newer c:late")
     assert wire.agent.rejected == {"overtaken": 1, "duplicate": 1}
-    assert wire.agent.received == 3
+    assert wire.agent.traffic.received == 3
 
 
 def test_a_body_that_cannot_be_read_is_counted_and_the_older_one_stays():
@@ -190,7 +191,7 @@ def test_an_agent_that_has_returned_repeats_its_last_words_every_tick_until_its_
     assert wire.agent.state == LINGERING
     wire.tick(3)
     assert wire.said() == ["b0", "b1", "b1", "b1", "b1"]
-    assert wire.agent.resent == 3
+    assert wire.agent.traffic.resent == 3
     wire.status("a", "done")
     assert wire.agent.waiting_for() == ("c",)
     wire.status("c", "gone")
@@ -350,7 +351,7 @@ def test_a_clean_network_costs_a_message_a_tick_and_no_copies_before_the_end():
     parts = parts_of(RING, tick=TICK)
     net = Network(parts, partial(listen, ticks=20), durable=False, fate=uniform_delay(0.001, 0.002))
     net.run_until(lambda: all(a.conversation.finished for a in net.agents.values()), 100.0)
-    assert [agent.sent for agent in net.agents.values()] == [20] * 4
+    assert [agent.traffic.sent for agent in net.agents.values()] == [20] * 4
 
 
 def test_a_store_of_another_form_counts_as_none():
@@ -359,4 +360,4 @@ def test_a_store_of_another_form_counts_as_none():
     store.reset(Saved(0, 0))
     store.append([b"nothing of ours"])
     wire = Wire(store=store)
-    assert wire.agent._amnesic
+    assert wire.agent.amnesic

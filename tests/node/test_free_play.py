@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from benchmarks.lossy import Lossy
-from broker import codec
 from node.combinators import in_rounds, throughout
 from node.consensus.counters import counters
 from node.mechanisms.contract import Outcome
@@ -20,6 +19,7 @@ from node.protocols.free_play import allocate_freely, free_play
 from node.protocols.play import Diverged, Played, Rest
 from runner.testing import Network
 from tests.node.instances import erdos_renyi, hears, named, one_way_ring, parts, random_graph, thesis, tree
+from tests.twins import assert_goes_on_from_snapshots
 
 THRESHOLD = 1e-2
 TICK = 0.2
@@ -219,21 +219,10 @@ def test_a_snapshot_of_a_whole_run_gives_the_same_say_and_the_same_life_after_it
     def fresh():
         return Lossy({i: allocate_freely(p) for i, p in given.items()}, listens, 0.2, 5, delay=2)
 
-    net, twin, cuts = fresh(), fresh(), 0
-    while len(twin.results) < len(graph):
-        if net.ticks % 40 == 39:
-            for i, say in net.says.items():
-                if i not in net.results and say.snapshot is not None:
-                    again = allocate_freely(given[i], codec.unpack(codec.pack(say.snapshot)))
-                    first = next(again)
-                    assert codec.pack(first.body) == codec.pack(say.body)
-                    assert (first.kind, first.report) == (say.kind, say.report)
-                    net.protocols[i], net.says[i] = again, first
-                    cuts += 1
-        net.step()
-        twin.step()
-    assert net.results == twin.results
-    assert cuts > 10
+    def again(i, snapshot):
+        return allocate_freely(given[i], snapshot)
+
+    assert assert_goes_on_from_snapshots(fresh, again, every=40) > 10
 
 
 def test_a_dynamics_that_averages_is_refused():

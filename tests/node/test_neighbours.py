@@ -8,12 +8,13 @@ import pytest
 
 from broker import codec, topics
 from node import lockstep
-from node.agent import GONE, JOINING, PLAYING, Agent
+from node.agent import Agent
 from node.consensus.ratio import ratio
 from node.neighbours import Neighbours
 from node.part import Part
 from node.protocol import Say
 from node.protocols.registry import protocol_of
+from node.states import GONE, JOINING, PLAYING
 from node.status import Status
 from runner.testing import Network, parts_of
 
@@ -113,7 +114,7 @@ def test_the_others_go_on_at_once_without_one_that_leaves_even_if_they_would_wai
     assert net.now - left < 0.1
     net.run(200.0)
     assert_equals_lockstep_of_what_is_left(net)
-    assert net.agents["b"].absentees() == {"c": "has left for good"}
+    assert net.agents["b"].neighbours.absent == {"c": "has left for good"}
 
 
 def test_a_graph_that_falls_apart_ends_in_parts():
@@ -139,7 +140,7 @@ def test_an_agent_that_comes_back_after_it_was_given_up_is_taken_in_again():
     net = network(seed=1)
     net.run_until(lambda: net.agents["a"].round > 20)
     net.kill("c", 3 * GRACE)
-    net.run_until(lambda: "c" in net.agents["b"].absentees())
+    net.run_until(lambda: "c" in net.agents["b"].neighbours.absent)
     gave_up = net.agents["b"].epoch
     net.run(300.0)
     assert len(survivors(net)["c"].hears) == 2
@@ -152,7 +153,7 @@ def test_an_agent_that_was_only_slow_is_taken_back_by_all_its_neighbours():
     net = network(seed=2)
     net.run_until(lambda: net.agents["a"].round > 20)
     net.pause("c", 3 * GRACE)
-    net.run_until(lambda: "c" in net.agents["b"].absentees() and "c" in net.agents["d"].absentees())
+    net.run_until(lambda: all("c" in net.agents[j].neighbours.absent for j in "bd"))
     net.run(300.0)
     assert {agent.result.agents for agent in net.agents.values()} == {6}
     assert_equals_lockstep_of_what_is_left(net)
@@ -200,7 +201,7 @@ def test_the_others_start_without_one_that_does_not_say_hello_and_take_it_in_whe
     net = network(faults=late, make=slowly)
     net.run_until(lambda: net.agents["b"].round > 10)
     assert GRACE < net.now < GRACE + 2.0
-    assert net.agents["b"].absentees() == {"c": "has not said hello for 3 s"}
+    assert net.agents["b"].neighbours.absent == {"c": "has not said hello for 3 s"}
     assert "c" not in net.agents
     net.run(2000.0)
     assert {agent.result.agents for agent in net.agents.values()} == {6}
@@ -253,7 +254,7 @@ def test_a_protocol_that_survives_a_loss_is_told_and_goes_on_in_its_epoch(kill):
     net.world.lives["c"].client.abort()
     del net.world.lives["c"]
     net.world.lost.add("c")
-    net.run_until(lambda: all("c" in net.agents[j].absentees() for j in "bd"))
+    net.run_until(lambda: all("c" in net.agents[j].neighbours.absent for j in "bd"))
     if kill:  # a log that knows who is gone
         net.advance(0.5)
         net.kill("b", 0.2)
@@ -327,10 +328,15 @@ def test_words_go_to_those_alone_who_are_played_with():
     del wire.out[:]
     wire.pass_(GRACE + 3.0, "a")
     assert wire.agent.epoch == 1
-    words = [t for t, _ in wire.out if not t.endswith("/status")]
-    assert words[-1] == topics.to("test", "b", "a")
-    assert topics.to("test", "b", "c") not in words
-    assert wire.last("to/a").body == (("a",), 0)
+    words = [
+        (topic, message)
+        for topic, payload in wire.out
+        if not topic.endswith("/status")
+        for message in codec.decode_all(payload)[0]
+        if message.epoch == 1
+    ]
+    assert {topic for topic, _ in words} == {topics.to("test", "b", "a")}
+    assert words[-1][1].body == (("a",), 0)
     assert wire.last("status")["without"] == ("c",)
     assert wire.last("status")["hears"] == ()
 
@@ -343,10 +349,10 @@ def test_an_absent_neighbour_that_does_not_hear_this_agent_is_not_taken_back_but
     del wire.out[:]
     wire.now += 1.0
     wire.status("c", without=("b",))
-    assert wire.agent.absentees().keys() == {"c"}
+    assert wire.agent.neighbours.absent.keys() == {"c"}
     assert wire.last("status")["hears"] == ("c",)
     wire.status("c", without=("b",), hears=("b",))
-    assert not wire.agent.absentees()
+    assert not wire.agent.neighbours.absent
     assert wire.agent.epoch == 2
 
 
@@ -357,7 +363,7 @@ def test_a_neighbour_that_counts_this_agent_absent_is_given_up_after_the_grace()
     for _ in range(int(GRACE / 0.25) + 2):
         wire.status("c", without=("b",), epoch=wire.agent.epoch)
         wire.pass_(0.25, "a")
-    assert wire.agent.absentees() == {"c": "plays on without this agent"}
+    assert wire.agent.neighbours.absent == {"c": "plays on without this agent"}
 
 
 @pytest.mark.parametrize("what", ["message", "status"])
@@ -386,7 +392,7 @@ def test_nothing_that_a_neighbour_said_before_it_left_for_good_brings_it_back():
     assert wire.agent.epoch == 1
     assert wire.agent.rejected["stale-incarnation"] == 2
     wire.status("c", "join", incarnation=1)  # a new life is another matter
-    assert (wire.agent.epoch, wire.agent.absentees()) == (2, {})
+    assert (wire.agent.epoch, wire.agent.neighbours.absent) == (2, {})
 
 
 def test_an_agent_that_has_left_hears_and_says_nothing_more():

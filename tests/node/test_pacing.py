@@ -7,7 +7,7 @@ import random
 import pytest
 
 from node.liveness import HEARTBEAT, PATIENCE, Liveness
-from node.pacing import CEILING, FLOOR, PATIENT, RANK, SOME, START, WINDOW, Pacer, pace_of
+from node.pacing import CEILING, FLOOR, PATIENT, PATIENT_GROWTH, RANK, SOME, START, WINDOW, Pacer, pace_of
 
 
 def play(pacer, durations):
@@ -42,11 +42,11 @@ def test_a_crowd_is_patient_by_its_size_and_by_what_most_rounds_take():
     assert play(crowd, durations)[-1] == PATIENT * 2.0
 
 
-def test_copies_are_spread_and_the_pause_doubles():
+def test_copies_are_spread_and_the_pause_grows():
     one, other = Pacer("x/a", 0.0), Pacer("x/b", 0.0)
     for pacer in (one, other):
         pacer.back_off(pacer.deadline)
-    assert one.pause == other.pause == 2 * START
+    assert one.pause == other.pause == PATIENT_GROWTH * START
     assert one.deadline != other.deadline
     again = Pacer("x/a", 0.0)
     again.back_off(again.deadline)

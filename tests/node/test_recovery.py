@@ -244,5 +244,5 @@ def test_a_full_disk_ends_the_promise_and_not_the_run(virtual_network):
     net = virtual_network(PATH, mix, store=lambda name: Full() if name == "b" else MemoryStore())
     net.run()
     net.assert_equals_lockstep()
-    assert net.agents["b"].not_durable == "agent b is no longer durable: No space left on device"
-    assert net.agents["a"].not_durable is None
+    assert net.agents["b"].memory.failure == "agent b is no longer durable: No space left on device"
+    assert net.agents["a"].memory.failure is None

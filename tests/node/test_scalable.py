@@ -26,6 +26,7 @@ from runner.testing import Network
 from tests.node.instances import erdos_renyi, hears, named, random_graph, ring, step, tree
 from tests.node.summary import spanning_tree
 from tests.node.test_summary_contract import random_tree
+from tests.twins import assert_goes_on_from_snapshots
 
 VARIANTS = ("anchored", "weighted", "plain", "public")
 
@@ -344,20 +345,10 @@ def test_a_snapshot_of_a_free_run_gives_the_same_say_and_the_same_life_after_it(
     def fresh():
         return Lossy({i: scalable_freely(p) for i, p in given.items()}, listens, 0.2, 5, delay=2)
 
-    net, twin, cuts = fresh(), fresh(), 0
-    while len(twin.results) < len(graph):
-        if net.ticks % 40 == 39:
-            for i, say in net.says.items():
-                if i not in net.results and say.snapshot is not None:
-                    again = scalable_freely(given[i], codec.unpack(codec.pack(say.snapshot)))
-                    first = next(again)
-                    assert codec.pack(first.body) == codec.pack(say.body)
-                    net.protocols[i], net.says[i] = again, first
-                    cuts += 1
-        net.step()
-        twin.step()
-    assert net.results == twin.results
-    assert cuts > 10
+    def again(i, snapshot):
+        return scalable_freely(given[i], snapshot)
+
+    assert assert_goes_on_from_snapshots(fresh, again, every=40) > 10
 
 
 def test_free_mode_refuses_dynamics_that_average():

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from node.agent import GONE, PLAYING
 from node.liveness import LOOK_EVERY
+from node.states import GONE, PLAYING
 from node.ticking import SLICE, ticking
 
 

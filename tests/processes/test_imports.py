@@ -29,7 +29,7 @@ def test_help_imports_nothing_heavy(arguments):
 
 def test_agent_imports_only_what_it_plays_with():
     modules = imported(
-        "import node.host, node.__main__, node.protocols.allocate\n"
+        "import node.process, node.__main__, node.protocols.allocate\n"
         "import broker.mqtt; from broker.transport import Address\n"
         "broker.mqtt.make_transport('gmqtt', Address('h', 1), 'c', print)"
     )

@@ -18,12 +18,14 @@ from broker.embedded import EmbeddedBroker
 from broker.mqtt import make_transport
 from broker.transport import BrokerError, NotPermitted
 from broker.virtual import VirtualNetwork
-from node.agent import GONE, Agent
+from node.agent import Agent
 from node.errors import DuplicateAgent
 from node.host import BEAT
 from node.protocols.allocate import allocate
+from node.states import GONE
 from node.switchboard import Switchboard
 from runner import record
+from runner.facts import Ended
 from runner.hosts import Hosts
 from runner.result import judge
 from runner.virtual import run_virtual
@@ -40,7 +42,7 @@ def expected():
     """The outcome of the undisturbed run."""
     loaded = load_scenario("star-9", LONG)
     reports, seconds = run_virtual(loaded.parts("undisturbed"), seed=1)
-    return outcome(judge(loaded, "undisturbed", "virtual", reports, seconds))
+    return outcome(judge(loaded, Ended("undisturbed", "virtual", reports, seconds)))
 
 
 class Intruder:

@@ -13,6 +13,7 @@ from broker.transport import BrokerError
 from node import lockstep
 from node.protocols.allocate import allocate
 from runner import record, run, run_async
+from runner.facts import Ended
 from runner.result import judge
 from runner.virtual import run_virtual
 from tests.processes.live import Live, outcome
@@ -108,7 +109,7 @@ def test_processes_equal_the_sequential_simulation(by_command):
 def test_virtual_network_equals_the_sequential_simulation(by_command, seed):
     loaded, _ = by_command
     reports, seconds = run_virtual(loaded.parts("virtual"), seed)
-    assert outcome(judge(loaded, "virtual", "virtual", reports, seconds)) == sequential(loaded)
+    assert outcome(judge(loaded, Ended("virtual", "virtual", reports, seconds))) == sequential(loaded)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from runner.api import judged
 from runner.errors import RunFailed
+from runner.facts import Ended
 from runner.virtual import run_virtual
 from topologies import load_scenario
 
@@ -19,9 +20,10 @@ def test_reports_with_different_ticks_are_judged_by_the_scenario_that_was_played
     said: list[str] = []
     ticks = {report["rounds"] for report in reports.values()}
     assert len(ticks) > 1
-    result = judged(free, "r1", "observed", reports, seconds, None, None, said.append)
+    ended = Ended("r1", "observed", reports, seconds)
+    result = judged(free, ended, said.append)
     assert result.rounds == max(ticks)
     assert result.kept_promise
     # `vicinal record` given the scenario without the `--set` that the agents were started with.
     with pytest.raises(RunFailed, match="ran freely, but the scenario that judges it"):
-        judged(load_scenario(scenario, SMALL), "r1", "observed", reports, seconds, None, None, said.append)
+        judged(load_scenario(scenario, SMALL), ended, said.append)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 
@@ -95,6 +96,27 @@ def test_an_observed_end_comes_sooner_and_says_that_nothing_is_proved(tmp_path):
     assert (sooner.proved, later.proved) == (False, True)
     assert sooner.kept_promise
     assert later.kept_promise
+
+
+def test_taxes_that_do_not_balance_break_the_promise_and_are_crossed_out(tmp_path):
+    result = played(tmp_path, "network-corn-5", "record.every=0", virtual=True)
+    assert result.kept_promise
+    assert result.imbalance <= 1e-14
+    broken = dataclasses.replace(result, imbalance=2e-9)
+    assert not broken.kept_promise
+    assert "taxes 2e-09 off balance" in broken.verdict
+    for shown, mark in ((result, "✓"), (broken, "✗")):
+        text = io.StringIO()
+        print_result(shown, Console(file=text, width=200))
+        (line,) = (line for line in text.getvalue().splitlines() if "sum of taxes" in line)
+        assert line.strip().startswith(mark)
+
+
+def test_weak_balance_is_broken_by_a_deficit_alone(tmp_path):
+    result = played(tmp_path, "network-corn-5", "mechanism.balance=weak", "record.every=0", virtual=True)
+    assert result.kept_promise
+    assert result.tax_sum > 1.0
+    assert result.imbalance == 0.0
 
 
 def test_the_table_shows_outcome_and_promises(tmp_path):

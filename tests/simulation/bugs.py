@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from node.agent import JOINING, PLAYING, Agent
+from node.agent import Agent
 from node.free import Free
+from node.membership import Membership
 from node.rounds import Rounds
+from node.states import JOINING, PLAYING
 
 
 class OneRound(Agent):
     """Keeps the newest round's messages only: a neighbour one round behind never gets what it lost."""
 
     class Keeper(Rounds):
-        def again(self):
+        def _repeat(self, *what):
             conversation = self.agent.conversation
             conversation.kept = conversation.kept[-1:]
-            super().again()
+            super()._repeat(*what)
 
     def make_keeper(self):
         return self.Keeper(self)
@@ -28,15 +30,15 @@ class AcknowledgesReceipt(Agent):
     delivered: set = set()  # noqa: RUF012 - of all agents of the run, like the wire
 
     class Keeper(Rounds):
-        def again(self):
+        def _repeat(self, *what):
             agent = self.agent
-            kept, now = agent.conversation.kept, agent.round
+            kept, newest = agent.conversation.kept, agent.round
             agent.conversation.kept = [
                 outgoing
-                for round_, outgoing in zip(range(now - len(kept) + 1, now + 1), kept, strict=True)
-                if any((agent.id, j, agent.epoch, round_) not in agent.delivered for j in agent.peers)
+                for round_, outgoing in zip(range(newest - len(kept) + 1, newest + 1), kept, strict=True)
+                if (agent.id, what[0], agent.epoch, round_) not in agent.delivered
             ]
-            super().again()
+            super()._repeat(*what)
             agent.conversation.kept = kept
 
     def make_keeper(self):
@@ -155,10 +157,9 @@ class Silent(Agent):
 class KeepsOldWords(Agent):
     """Goes on without a neighbour in the epoch under way: the others still count on it there."""
 
-    def _go_on_without(self, who):
+    def go_on_without(self, who):
         self.neighbours.drop(who, self.clock())
-        self._relink()
-        self.conversation.relink(self._links)
+        self.conversation.relink(self._relink())
         for slot in (self.keeper._now, self.keeper._next) if not self.free else ():
             for j in who:
                 slot.pop(j, None)
@@ -170,9 +171,9 @@ class ForgetsWhoDidNotJoin(Agent):
 
     dropping = False
 
-    def _go_on_without(self, who):
+    def go_on_without(self, who):
         self.dropping = self.state is JOINING
-        super()._go_on_without(who)
+        super().go_on_without(who)
         self.dropping = False
 
     def _remember_afresh(self):
@@ -183,5 +184,10 @@ class ForgetsWhoDidNotJoin(Agent):
 class NeverTakesBack(Agent):
     """Takes a suspicion for the truth."""
 
-    def _admit(self, src, epoch):
-        pass
+    class Membership(Membership):
+        def admit(self, src, epoch):
+            pass
+
+    def __init__(self, part, *args, ask, **how):
+        super().__init__(part, *args, ask=ask, **how)
+        self.membership = self.Membership(self, part.digest(), ask)

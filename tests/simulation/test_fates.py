@@ -9,7 +9,7 @@ import pytest
 
 from broker.faults import HELD_BACK, Barrier, FaultyLinks, Rates
 from broker.virtual import DEFAULT_DELAY
-from node.agent import GONE, LINGERING
+from node.states import GONE, LINGERING
 from node.store import MemoryStore
 from runner.fate import fate_of
 from runner.testing import Network, parts_of

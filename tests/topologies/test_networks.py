@@ -201,9 +201,9 @@ MISTAKES = {
         'mechanism.exchange: got "convergecast"; expected "flood"',
     ),
     "sums where tables are needed": (
-        LINEAR,
-        'name = "linear"',
-        'name = "linear"\nexchange = "convergecast"',
+        SMALL,
+        'name = "unicast"',
+        'name = "multicast"\nexchange = "convergecast"',
         'mechanism.exchange: got "convergecast"; expected "flood"',
     ),
     "no moves": (SMALL, 'name = "unicast"', 'name = "unicast"\nmoves = 0', "mechanism.moves: got 0"),

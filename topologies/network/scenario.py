@@ -154,12 +154,14 @@ def _sections(spec: Scenario) -> tuple[NetworkEnvironment, NetworkMechanism]:
                 'a number > 0 with prices = "constant", and no such key otherwise',
             )
         )
-    if mechanism.exchange == "convergecast" and (mechanism.name != "unicast" or mechanism.prices in STEPWISE):
+    if mechanism.exchange == "convergecast" and (
+        mechanism.name == "multicast" or mechanism.prices in STEPWISE
+    ):
         raise Invalid(
             Problem(
                 "mechanism.exchange",
                 'got "convergecast"',
-                '"flood": sums are all that price-taking unicast needs, all else needs whole tables',
+                '"flood": multicast, best responses and Newton\'s prices need whole tables, not only sums',
             )
         )
     if mechanism.prices in STEPWISE:

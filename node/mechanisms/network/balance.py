@@ -12,41 +12,53 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def at_equilibrium(loads: Sequence[float], prices: Sequence[float]) -> float:
+def at_equilibrium(others: int, prices: float, loads: float, worth: float) -> float:
     """f_i of (3.26): the agent's part of what the others pay on a row, for balance where prices are equal.
 
     Args:
-        loads: z_j = A_j y_j of the others on the row, at least one.
-        prices: p_j of the same, in the same order.
+        others: how many there are on the row, at least one.
+        prices, loads, worth: sums of p_j, z_j = A_j y_j and p_j z_j over them.
     """
-    if len(loads) == 1:
-        return loads[0] * prices[0]
-    others = len(loads)  # N - 1
-    crossed = math.fsum(z * p for z, p in zip(loads, prices, strict=True))
-    return (math.fsum(prices) * math.fsum(loads) - crossed) / (others * (others - 1))
+    if others == 1:
+        return loads * prices
+    return (prices * loads - worth) / (others * (others - 1))
 
 
-def everywhere(loads: Sequence[float], prices: Sequence[float], capacity: float, eta: float) -> float:
+def powers(prices: Sequence[float], loads: Sequence[float]) -> tuple[float, ...]:
+    """The eight sums of ``everywhere``, correctly rounded.
+
+    Args:
+        prices, loads: p_j and z_j of all but the agent, in the same order.
+    """
+    pairs = list(zip(prices, loads, strict=True))
+    return (
+        math.fsum(prices),
+        math.fsum(p * p for p in prices),
+        math.fsum(loads),
+        math.fsum(z * z for z in loads),
+        math.fsum(p * z for p, z in pairs),
+        math.fsum(p * p * z for p, z in pairs),
+        math.fsum(p * z * z for p, z in pairs),
+        math.fsum((p * z) ** 2 for p, z in pairs),
+    )
+
+
+def everywhere(n: int, sums: Sequence[float], capacity: float, eta: float) -> float:
     """f_i of (3.28)-(3.29): balance at every profile whose demands are feasible, from eight power sums.
 
     The literal double and quadruple sums are tested to be equal; this form costs O(N) instead of O(N^4).
 
     Args:
-        loads: z_j = A_j y_j of the others on the row, at least four.
-        prices: p_j of the same, in the same order.
+        n: how many agents are on the row, at least five.
+        sums: of p, p^2, z, z^2, p z, p^2 z, p z^2 and (p z)^2 over all but the agent, z_j = A_j y_j.
         capacity: c of the row.
         eta: of the tax.
     Raises:
-        ValueError: for fewer than four others; the coefficients 1/(N-4) do not exist then.
+        ValueError: for fewer than five; the coefficients 1/(N-4) do not exist then.
     """
-    n = len(loads) + 1
     if n < 5:
         raise ValueError(f"balance off the equilibrium needs 5 agents on a row, got {n}")
-    pairs = list(zip(prices, loads, strict=True))
-    p1, p2 = math.fsum(prices), math.fsum(p * p for p in prices)
-    z1, z2 = math.fsum(loads), math.fsum(z * z for z in loads)
-    pz, ppz = math.fsum(p * z for p, z in pairs), math.fsum(p * p * z for p, z in pairs)
-    pzz, ppzz = math.fsum(p * z * z for p, z in pairs), math.fsum((p * z) ** 2 for p, z in pairs)
+    p1, p2, z1, z2, pz, ppz, pzz, ppzz = sums
 
     first = (p1 * z1 - pz) / ((n - 1) * (n - 2))
     second = n / ((n - 1) ** 2 * (n - 2)) * ((n - 1) * p2 - p1 * p1)

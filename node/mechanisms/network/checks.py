@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from node.mechanisms.network.rows import Row
     from node.part import AgentId
 
+# |sum of taxes| over the sum of |taxes| with strong balance: rounding, and what ``life.UNSETTLED`` lets pass.
+BALANCED = 1e-9
+# Taxes that are a smaller part of what is paid for amounts are rounding themselves, as among equal agents.
+NOTHING = 1e-5
+
 Sides = "Mapping[AgentId, Unicast] | Mapping[AgentId, Multicast] | Mapping[AgentId, Linear]"
 
 
@@ -72,6 +77,19 @@ def balance(shares: Mapping[AgentId, Share]) -> tuple[float, float]:
     """(sum of taxes, sum of their sizes), correctly rounded over ids ascending."""
     taxes = [shares[i].tax for i in sorted(shares)]
     return math.fsum(taxes), math.fsum(map(abs, taxes))
+
+
+def imbalance(shares: Mapping[AgentId, Share], prices: Mapping[AgentId, float]) -> float:
+    """|sum of taxes| relative to the sum of |taxes|; where these come to nothing, to a part of the payments.
+
+    Args:
+        shares: everybody's.
+        prices: agent -> P_i, what a unit costs it before anything is given back.
+    """
+    total, size = balance(shares)
+    paid = math.fsum(abs(prices[i]) * share.allocation for i, share in sorted(shares.items()))
+    scale = max(size, NOTHING * paid)
+    return abs(total) / scale if scale else abs(total)
 
 
 def rationality(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from node.part import AgentId
 
 if TYPE_CHECKING:
+    from node.mechanisms.network.row_sums import RowSums
     from node.mechanisms.network.sums import LinkSums
     from node.mechanisms.network.valuations import Valuation
 
@@ -24,6 +25,7 @@ Table = Mapping[AgentId, Quote]  # ids ascending
 Tables = Mapping[str, Table]  # channel -> table
 # What a contract reads: tables, or where sums are all that it needs, sums.
 Seen = Mapping[str, "Table | LinkSums"]
+SeenRows = Mapping[str, "Table | RowSums"]
 
 # "No limit": larger than any factor that matters, and finite, for infinities do not travel.
 FREE = 1e300
@@ -90,4 +92,24 @@ class Contract(Protocol):
 
         Prices do not enter ``factor``, so it is that of the tables with the own demand y.
         """
+        ...
+
+    def unsettled(self, tables: Tables, factor: float) -> float:
+        """The part of its payments that nobody would get, were the step settled; 0 with weak balance, where
+        nothing is said about it."""
+        ...
+
+    def settled(self, quotes: Quotes, allocation: float, factor: float) -> Quotes:
+        """What the agent quotes in the settlement of a step, so that taxes with strong balance add up to
+        zero: a guess is what came out, a demand feasible.
+
+        Args:
+            quotes: of the step; entries may be longer than quotes.
+            allocation, factor: of the step.
+        """
+        ...
+
+    def closing(self, factor: float) -> float:
+        """The common factor of the settlement, given that of its step; for ``share``. Nobody has to agree on
+        it anew: it follows from the demands, which are the same or what they were scaled to."""
         ...

@@ -21,9 +21,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from node.mechanisms.network import balance
-from node.mechanisms.network.contract import Quotes, Share, Table, Tables
+from node.mechanisms.network import balance, row_sums
+from node.mechanisms.network.contract import Quote, Quotes, SeenRows, Share, Table, Tables
 from node.mechanisms.network.links import GUARD
+from node.mechanisms.network.row_sums import RowSums
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,11 +37,30 @@ if TYPE_CHECKING:
 # mine >= its) and the predecessor (its <= mine, its >= mine).
 Y, P = 0, 1
 UP_NEXT, DOWN_NEXT, UP_LAST, DOWN_LAST = 1, 2, 3, 4
+ROOM = 1.0 - 1e-13
+# What ``balance.everywhere`` asks for.
+POWER_SUMS = (
+    row_sums.PRICE,
+    row_sums.PRICE2,
+    row_sums.PAID,
+    row_sums.PAID2,
+    row_sums.WORTH,
+    row_sums.PRICE2_PAID,
+    row_sums.PRICE_PAID2,
+    row_sums.WORTH2,
+)
+BELOW_ONE = math.nextafter(1.0, 0.0)
 
 
 def scaled(row: Row, load: float) -> float:
-    """The alpha that a row allows at a load A_l y; 1 if it holds as it is."""
-    return min(1.0, (row.capacity - row.base) / (load - row.base)) if load > row.capacity else 1.0
+    """The alpha that a row allows at a load A_l y; 1 if it holds as it is.
+
+    Demands that are scaled leave room for rounding, ``GUARD``. Those that are met as they are need some, too:
+    a load nearer to the capacity than a tenth of that counts as one beyond it.
+    """
+    if load <= row.capacity * ROOM:
+        return 1.0
+    return min(BELOW_ONE, (row.capacity - row.base) / (load - row.base))
 
 
 class Linear:
@@ -107,11 +127,17 @@ class Linear:
             raise ValueError(f"agent {me}: floor {floor}; expected between 0 and {self.highest}")
         self.balance, self.eta = balance, eta
 
-    def limits(self, tables: Tables) -> dict[str, float]:
+    def read(self, tables: Tables) -> SeenRows:
+        """What the agent needs of its tables: sums of rows, and the group's table; the methods below take
+        either."""
+        return {
+            name: self.sums(name, tables) if name in self.rows else table for name, table in tables.items()
+        }
+
+    def limits(self, tables: SeenRows) -> dict[str, float]:
         """alpha of every own row."""
         return {
-            name: scaled(row, row.load({j: quote[Y] for j, quote in tables[name].items()}))
-            for name, row in self.rows.items()
+            name: scaled(row, self.sums(name, tables).total(row_sums.LOAD)) for name, row in self.rows.items()
         }
 
     def factor(self, least: float) -> float:
@@ -122,15 +148,16 @@ class Linear:
         """alpha itself."""
         return min(1.0, least)
 
-    def allocation(self, tables: Tables, factor: float) -> float:
+    def allocation(self, tables: SeenRows, factor: float) -> float:
         """x = theta + alpha (y - theta), y the mean of the group."""
-        y = tables[self.channels[0]][self.me][Y]
         if self.group is not None:
-            y = self.group.level({j: quote[Y] for j, quote in tables[self.group.name].items()})
+            y = self.group.level({j: quote[Y] for j, quote in self.peers(tables).items()})
+        else:
+            y = self.sums(self.channels[0], tables).own[Y]
         theta = 0.5 * self.lowest
         return theta + factor * (y - theta) if factor < 1.0 else y
 
-    def share(self, tables: Tables, factor: float) -> Share:
+    def share(self, tables: SeenRows, factor: float) -> Share:
         """Allocation and tax."""
         x = self.allocation(tables, factor)
         terms: list[float] = []
@@ -138,14 +165,14 @@ class Linear:
             coefficient = row.coefficients.get(self.me)
             if coefficient is None:
                 continue  # its demand counts by its group, but it neither pays nor quotes
-            table = tables[name]
-            own, mean = table[self.me][P], _mean_price(row, table, self.me)
-            slack = self._slack(row, table, factor)
+            sums = self.sums(name, tables)
+            own, mean = sums.own[P], sums.others(row_sums.PRICE) / (len(row.coefficients) - 1)
+            slack = self.slack(row, sums, factor)
             terms += (coefficient * x * mean, (own - mean) ** 2, self.eta * mean * own * slack**2)
             if self.balance != "weak":
-                terms.append(-self.back(name, table))
+                terms.append(-self.back(name, sums))
         if self.group is not None:
-            terms += _ties(self.group, tables[self.group.name], self.me, x)
+            terms += _ties(self.group, self.peers(tables), self.me, x)
         return Share(x, math.fsum(terms))
 
     def reply(self, y: float, tables: Tables, factor: float) -> Quotes:
@@ -156,7 +183,9 @@ class Linear:
             if self.me not in row.coefficients:
                 quotes[name] = (y, 0.0)
                 continue
-            mean, slack = _mean_price(row, changed, self.me), self._slack(row, changed, factor)
+            sums = self.sums(name, {name: changed})
+            mean = sums.others(row_sums.PRICE) / (len(row.coefficients) - 1)
+            slack = self.slack(row, sums, factor)
             quotes[name] = (y, max(0.0, mean * (1.0 - 0.5 * self.eta * slack**2)))
         if self.group is not None:
             table = tables[self.group.name]
@@ -166,20 +195,83 @@ class Linear:
             quotes[self.group.name] = (y, *towards, *back)
         return quotes
 
-    def _slack(self, row: Row, table: Table, factor: float) -> float:
-        load = row.load({j: quote[Y] for j, quote in table.items()})
+    def unsettled(self, tables: SeenRows, factor: float) -> float:
+        """The slack terms eta p^2 (c - A x)^2, which "equilibrium" gives back to nobody. They vanish with the
+        square of the distance to the equilibrium."""
+        if self.balance != "equilibrium":
+            return 0.0
+        x, left, paid = self.allocation(tables, factor), list[float](), list[float]()
+        for name, row in self.rows.items():
+            if self.me in row.coefficients:
+                sums = self.sums(name, tables)
+                mean = sums.others(row_sums.PRICE) / (len(row.coefficients) - 1)
+                left.append(self.eta * (mean * self.slack(row, sums, factor)) ** 2)
+                paid.append(abs(row.coefficients[self.me]) * x * mean)
+        return math.fsum(left) / math.fsum(paid) if any(left) else 0.0
+
+    def settled(self, quotes: Quotes, allocation: float, factor: float) -> Quotes:
+        """The same prices; the demand is what is allocated, which is feasible and so allocated as it is.
+
+        Payments and redistributions balance at feasible demands only. What the agent demands here changes its
+        own tax in nothing, as the redistribution to it is of others' demands. It may lie below the floor, if
+        the optimum does; nothing depends on that any more.
+        """
+        widths = dict.fromkeys(self.rows, 2)
+        if self.group is not None:
+            widths[self.group.name] = 5
+        return {name: (allocation, *quote[1 : widths[name]]) for name, quote in quotes.items()}
+
+    def closing(self, factor: float) -> float:
+        """1: demands are feasible."""
+        return 1.0
+
+    def slack(self, row: Row, sums: RowSums, factor: float) -> float:
+        """c - A x of one of the rows."""
+        load = sums.total(row_sums.LOAD)
         if factor < 1.0:
             load = row.base + factor * (load - row.base)
         return row.capacity - load
 
-    def back(self, name: str, table: Table) -> float:
+    def back(self, name: str, seen: Table | RowSums) -> float:
         """f of a row: what the agent gets back of the others' payments there, whatever it says itself."""
-        row = self.rows[name]
-        others = [j for j in row.coefficients if j != self.me]
-        loads, prices = [row.paying[j] * table[j][Y] for j in others], [table[j][P] for j in others]
+        row, sums = self.rows[name], self.sums(name, {name: seen})
         if self.balance == "everywhere":
-            return balance.everywhere(loads, prices, row.capacity, self.eta)
-        return balance.at_equilibrium(loads, prices)
+            power = [sums.others(k) for k in POWER_SUMS]
+            return balance.everywhere(len(row.coefficients), power, row.capacity, self.eta)
+        prices, loads, worth = (sums.others(k) for k in (row_sums.PRICE, row_sums.PAID, row_sums.WORTH))
+        return balance.at_equilibrium(len(row.coefficients) - 1, prices, loads, worth)
+
+    @property
+    def summed(self) -> tuple[str, ...]:
+        """The rows; the members of a group need single quotes of one another."""
+        return tuple(self.rows)
+
+    @property
+    def terms(self) -> int:
+        """How many numbers of an agent are added up in a row; the same at every agent."""
+        return row_sums.MORE_TERMS if self.balance == "everywhere" else row_sums.TERMS
+
+    def parts(self, name: str, quote: Quote) -> tuple[float, ...]:
+        """The agent's own part of the sums of a row."""
+        return row_sums.terms(self.rows[name], self.me, quote, self.balance == "everywhere")
+
+    def of_parts(self, name: str, quote: Quote, whole: Sequence[Sequence[float]]) -> RowSums:
+        """A row from numbers whose exact sums are meant, term by term."""
+        return RowSums(quote, self.parts(name, quote), whole)
+
+    def sums(self, name: str, tables: SeenRows) -> RowSums:
+        """What the agent needs of one row."""
+        seen = tables[name]
+        if isinstance(seen, RowSums):
+            return seen
+        return row_sums.of_table(self.rows[name], self.me, seen, self.balance == "everywhere")
+
+    def peers(self, tables: SeenRows) -> Table:
+        """The table of the own group."""
+        assert self.group is not None
+        table = tables[self.group.name]
+        assert not isinstance(table, RowSums)
+        return table
 
 
 def neighbours(group: Group, me: AgentId) -> tuple[AgentId | None, AgentId | None]:
@@ -189,10 +281,6 @@ def neighbours(group: Group, me: AgentId) -> tuple[AgentId | None, AgentId | Non
         group.members[k - 1] if k else None,
         group.members[k + 1] if k + 1 < len(group.members) else None,
     )
-
-
-def _mean_price(row: Row, table: Table, me: AgentId) -> float:
-    return math.fsum(table[j][P] for j in row.coefficients if j != me) / (len(row.coefficients) - 1)
 
 
 def _ties(group: Group, table: Table, me: AgentId, x: float) -> list[float]:

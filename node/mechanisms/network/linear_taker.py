@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from node.mechanisms.network.linear import DOWN_LAST, DOWN_NEXT, UP_LAST, UP_NEXT, Linear, neighbours
 from node.mechanisms.network.offsets import OffsetPrices
 from node.mechanisms.network.prices import Dynamics, RowPrice
+from node.mechanisms.network.row_sums import ALONE, RAW, SHARED
 from node.mechanisms.network.taker import Taker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from node.mechanisms.network.contract import Quote, Tables
+    from node.mechanisms.network.contract import Quote, SeenRows, Tables
     from node.mechanisms.network.taker import Replica
 
 
@@ -72,17 +73,19 @@ class LinearTaker(Taker):
             entries |= {contract.group.name: (self.demand, *quoted, *tail)}
         return {name: entries[name] for name in contract.channels}
 
-    def update(self, tables: Tables) -> float:
+    def read(self, tables: Tables) -> SeenRows:
+        """Sums are all that is needed of rows."""
+        return self.contract.read(tables)
+
+    def update(self, tables: SeenRows) -> float:
         """Every row's price by its excess, every pair's by the difference of its demands."""
         worst = 0.0
         for name, price in self.prices.items():
-            row, table = self.contract.rows[name], tables[name]
-            load = row.raw({j: table[j][0] for j in row.coefficients})
-            shared = math.fsum(abs(a) * table[j][2] * table[j][3] for j, a in row.coefficients.items())
-            alone = math.fsum(a * a * table[j][3] for j, a in row.coefficients.items())
-            worst = max(worst, price.update(load, shared, alone) / row.capacity)
+            sums, capacity = self.contract.sums(name, tables), self.contract.rows[name].capacity
+            load, shared, alone = (sums.total(k) for k in (RAW, SHARED, ALONE))
+            worst = max(worst, price.update(load, shared, alone) / capacity)
         if self.contract.group is not None:
-            table, me, unit = tables[self.contract.group.name], self.contract.me, self.contract.highest
+            table, me, unit = self.contract.peers(tables), self.contract.me, self.contract.highest
             if self.offsets is not None:
                 y, s, spread = ({j: quote[k] for j, quote in table.items()} for k in (0, 5, 6))
                 return max(worst, self.offsets.update(y, s, spread) / unit)
@@ -97,7 +100,7 @@ class LinearTaker(Taker):
                 worst = max(worst, self.ties[down].update(two[0] - one[0], shared, alone) / unit)
         return worst
 
-    def idle_value(self, tables: Tables, factor: float) -> float:
+    def idle_value(self, tables: SeenRows, factor: float) -> float:
         """z (c - A x) of the rows that this agent leads."""
         announced = {name: price.announced for name, price in self.prices.items()}
         return left_idle(self.contract, announced, tables, factor)
@@ -107,15 +110,13 @@ class LinearTaker(Taker):
         return (*self.prices.values(), *self.ties.values(), *offsets)
 
 
-def left_idle(contract: Linear, prices: Mapping[str, float], tables: Tables, factor: float) -> float:
+def left_idle(contract: Linear, prices: Mapping[str, float], tables: SeenRows, factor: float) -> float:
     """z (c - A x), >= 0, summed over the rows that the agent of the contract leads, z at ``prices``; x at the
     groups' means, so ties have no slack."""
     parts: list[float] = []
     for name, row in contract.rows.items():
         if next(iter(row.coefficients)) != contract.me:
             continue
-        load = row.load({j: quote[0] for j, quote in tables[name].items()})
-        if factor < 1.0:
-            load = row.base + factor * (load - row.base)
-        parts.append(prices[name] * max(0.0, row.capacity - load))
+        slack = contract.slack(row, contract.sums(name, tables), factor)
+        parts.append(prices[name] * max(0.0, slack))
     return math.fsum(parts)

@@ -159,6 +159,23 @@ class Multicast:
             quotes[name] = (y, max(0.0, q1), table[after][Q1] if after != self.me else 0.0, factor)
         return quotes
 
+    def unsettled(self, tables: Tables, factor: float) -> float:
+        """0: see ``settled``."""
+        return 0.0
+
+    def settled(self, quotes: Quotes, allocation: float, factor: float) -> Quotes:
+        """The same demand and prices, rho = r, which is best for who says it: only (rho - r)^2 concerns it.
+
+        If every q2 is the successor's q1 and all groups have one sum of q1, taxes add up to zero, whatever
+        the demands: both payments and redistributions come to the sum of q1 a r y.
+        """
+        rho = factor if self.strong else 0.0
+        return {name: (quote[Y], quote[Q1], quote[Q2], rho) for name, quote in quotes.items()}
+
+    def closing(self, factor: float) -> float:
+        """The same: demands are."""
+        return factor
+
     def _group(self, link: Link) -> str:
         assert link.groups is not None
         return link.groups[self.me]

@@ -12,7 +12,7 @@ from node.mechanisms.network.taker import Taker
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from node.mechanisms.network.contract import Quote, Tables
+    from node.mechanisms.network.contract import Quote, Quotes, Tables
     from node.mechanisms.network.prices import Dynamics
     from node.mechanisms.network.taker import Replica
     from node.part import AgentId
@@ -64,6 +64,16 @@ class MulticastTaker(Taker):
         """lambda c - sum mu a x of the links that this agent leads."""
         announced = {name: price.announced for name, price in self.prices.items()}
         return left_idle(self.contract, announced, tables, factor)
+
+    def settle(self, quotes: Quotes) -> Quotes:
+        """With the prices that stand in place of those announced: momentum may carry one below 0, where it is
+        cut off; then the sums of groups differ, and only prices with one sum balance taxes."""
+        said: dict[str, Quote] = {}
+        for name, (y, _, _, rho) in quotes.items():
+            mu = self.prices[name].prices
+            _, after = ring(self.contract.groups[name], self.contract.links[name], self.contract.me)
+            said[name] = (y, mu[self.contract.me], mu[after] if after != self.contract.me else 0.0, rho)
+        return said
 
     def _replicas(self) -> tuple[Replica, ...]:
         return tuple(self.prices.values())

@@ -51,7 +51,9 @@ class Row:
             members of their groups.
         reduced: (coefficient, agents that share the amount), by smallest agent.
         paying: agent -> the coefficient with which it counts in redistributions (spec, section 3).
-        base: sum of the reduced coefficients at theta = d/2.
+        weights: agent -> what a unit of its demand adds to the load: the reduced coefficient of its group, in
+            equal parts; for everybody in ``carriers``.
+        base: the load of theta = d/2.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Row:
     carriers: tuple[AgentId, ...] = field(init=False)
     reduced: tuple[tuple[float, tuple[AgentId, ...]], ...] = field(init=False)
     paying: Mapping[AgentId, float] = field(init=False)
+    weights: Mapping[AgentId, float] = field(init=False)
     base: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,7 +80,7 @@ class Row:
             )
         grouped = {j: group for group in self.groups for j in group.members}
         carriers = tuple(sorted({*coefficients, *grouped}))
-        reduced, paying = [], {}
+        reduced, paying, weights = [], {}, {}
         for j in carriers:
             members = grouped[j].members if j in grouped else (j,)
             if j != members[0]:
@@ -90,6 +93,7 @@ class Row:
                     "allocation can end at this row"
                 )
             reduced.append((a, members))
+            weights.update(dict.fromkeys(members, a / len(members)))
             on = [i for i in members if i in coefficients]
             paying.update({i: a / len(on) for i in on})
         if sum(a > 0.0 for a, _ in reduced) < 2:
@@ -104,6 +108,7 @@ class Row:
             object.__setattr__(self, name, value)
         object.__setattr__(self, "reduced", tuple(reduced))
         object.__setattr__(self, "paying", {i: paying[i] for i in sorted(paying)})
+        object.__setattr__(self, "weights", {i: weights[i] for i in carriers})
         object.__setattr__(self, "base", 0.5 * self.load(self.floors))
         if not 2.0 * self.base < self.capacity:
             raise ValueError(
@@ -112,11 +117,8 @@ class Row:
             )
 
     def load(self, amounts: Mapping[AgentId, float]) -> float:
-        """A_l applied to the amounts, each group at its mean; correctly rounded sums."""
-        return math.fsum(
-            a * (amounts[on[0]] if len(on) == 1 else math.fsum(amounts[j] for j in on) / len(on))
-            for a, on in self.reduced
-        )
+        """A_l applied to the amounts, each group at its mean; correctly rounded."""
+        return math.fsum(weight * amounts[j] for j, weight in self.weights.items())
 
     def raw(self, amounts: Mapping[AgentId, float]) -> float:
         """sum of A_j amount_j, each agent at its own amount: the excess that prices answer to."""

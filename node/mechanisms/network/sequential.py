@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from node.mechanisms.network.contract import FREE
+from node.mechanisms.network.contract import FREE, Share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from node.mechanisms.network.contract import Quotes, Share, Table
+    from node.mechanisms.network.contract import Quotes, Table
     from node.mechanisms.network.fallback import Fallback
     from node.mechanisms.network.taker import Claim, Taker
     from node.part import AgentId
@@ -49,7 +49,7 @@ def gather(quotes: Mapping[AgentId, Quotes]) -> Profile:
 
 
 def play(takers: Mapping[AgentId, Taker], moves: int = 1, fallback: Fallback | None = None) -> Iterator[Step]:
-    """Rounds of price-taking play, for ever.
+    """Rounds of price-taking play, for ever. What is given is a step after all of its price moves.
 
     Args:
         takers: agent -> its behaviour; they are changed.
@@ -74,7 +74,6 @@ def play(takers: Mapping[AgentId, Taker], moves: int = 1, fallback: Fallback | N
         for i in agents:
             takers[i].learn({name: told[name] for name in sorted(told)})
         residual = max(takers[i].update(seen[i]) for i in agents)
-        yield Step(tables, factor, shares, gap, claims, residual)
         guess = factor
         for _ in range(moves - 1):
             more = gather({i: takers[i].announce(guess) for i in agents})
@@ -85,3 +84,25 @@ def play(takers: Mapping[AgentId, Taker], moves: int = 1, fallback: Fallback | N
             for i in agents:
                 takers[i].follow(rule.calm if fallback.calm else rule)
         known = gap
+        yield Step(tables, factor, shares, gap, claims, residual)
+
+
+def settle(takers: Mapping[AgentId, Taker], step: Step) -> tuple[Profile, dict[AgentId, Share]]:
+    """The settlement of a step: the quotes of all, and what everybody gets and pays.
+
+    Args:
+        takers: agent -> its behaviour, as it stands when all stop: two steps after ``step`` if its accuracy
+            was proved, one step after it else.
+        step: what is settled; its allocations stay.
+    """
+    agents, shares = sorted(takers), step.shares
+    said: dict[AgentId, Quotes] = {}
+    for i in agents:
+        quotes = {name: step.tables[name][i] for name in takers[i].contract.channels}
+        said[i] = takers[i].settle(takers[i].contract.settled(quotes, shares[i].allocation, step.factor))
+    tables, found = gather(said), dict["AgentId", Share]()
+    for i in agents:
+        c = takers[i].contract
+        tax = c.share(takers[i].read(tables), c.closing(step.factor)).tax
+        found[i] = Share(shares[i].allocation, tax)
+    return tables, found

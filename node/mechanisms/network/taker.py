@@ -21,7 +21,7 @@ from node.mechanisms.network.valuations import demand
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from node.mechanisms.network.contract import Contract, Quote, Tables
+    from node.mechanisms.network.contract import Contract, Quote, Quotes, Tables
     from node.mechanisms.network.offsets import OffsetPrices
     from node.mechanisms.network.prices import Dynamics, RowPrice
     from node.mechanisms.network.ring_prices import RingPrices
@@ -118,6 +118,14 @@ class Taker(ABC):
     @abstractmethod
     def update(self, tables: Any) -> float:
         """Move the prices of the own channels; the largest projected excess, relative to the capacity."""
+
+    def settle(self, quotes: Quotes) -> Quotes:
+        """What the agent says in the settlement; the demands are no matter of choice.
+
+        Args:
+            quotes: what the contract's ``settled`` makes of the step that counts.
+        """
+        return quotes
 
     @abstractmethod
     def idle_value(self, tables: Any, factor: float) -> float:

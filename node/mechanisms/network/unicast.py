@@ -18,9 +18,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from node.mechanisms.network.contract import FREE, Quotes, Seen, Share, Tables
+from node.mechanisms.network import sums as link_sums
+from node.mechanisms.network.contract import FREE, Quote, Quotes, Seen, Share, Tables
 from node.mechanisms.network.links import GUARD
-from node.mechanisms.network.sums import LinkSums, of_table
+from node.mechanisms.network.sums import LinkSums
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,7 +93,7 @@ class Unicast:
 
     def read(self, tables: Tables) -> dict[str, LinkSums]:
         """What the agent needs of its links' tables; the methods below take either."""
-        return {name: of_table(link, self.me, tables[name]) for name, link in self.links.items()}
+        return {name: link_sums.of_table(link, self.me, tables[name]) for name, link in self.links.items()}
 
     def limits(self, tables: Seen) -> dict[str, float]:
         """r^l of every own link."""
@@ -140,7 +141,42 @@ class Unicast:
             quotes[name] = (y, max(0.0, mean * (1.0 - 0.5 * self.eta * slack)), factor)
         return quotes
 
+    def unsettled(self, tables: Seen, factor: float) -> float:
+        """0: see ``settled``."""
+        return 0.0
+
+    def settled(self, quotes: Quotes, allocation: float, factor: float) -> Quotes:
+        """The same demand and prices, rho = r, which is best for who says it: only (rho - r)^2 concerns it.
+
+        With one price p on a link its payments a p r y and redistributions r p (Y - a y) / (N - 1) both add
+        up to p r Y, so taxes add up to zero, whatever the demands.
+        """
+        rho = factor if self.strong else 0.0
+        return {name: (quote[Y], quote[P], rho) for name, quote in quotes.items()}
+
+    def closing(self, factor: float) -> float:
+        """The same: demands are."""
+        return factor
+
+    @property
+    def summed(self) -> tuple[str, ...]:
+        """Sums are all that is needed of any link."""
+        return self.channels
+
+    @property
+    def terms(self) -> int:
+        """How many numbers of an agent are added up on a link; the same at every agent."""
+        return link_sums.TERMS
+
+    def parts(self, name: str, quote: Quote) -> tuple[float, ...]:
+        """The agent's own part of the sums of a link."""
+        return link_sums.terms(self.links[name], self.me, quote)
+
+    def of_parts(self, name: str, quote: Quote, whole: Sequence[Sequence[float]]) -> LinkSums:
+        """A link from numbers whose exact sums are meant, term by term."""
+        return link_sums.of_parts(self.links[name], quote, self.parts(name, quote), whole)
+
     def sums(self, name: str, tables: Seen) -> LinkSums:
         """What the agent needs of one link."""
         seen = tables[name]
-        return seen if isinstance(seen, LinkSums) else of_table(self.links[name], self.me, seen)
+        return seen if isinstance(seen, LinkSums) else link_sums.of_table(self.links[name], self.me, seen)

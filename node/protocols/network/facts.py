@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from node.part import Part
 
 MECHANISMS = ("unicast", "multicast", "linear")
-# Numbers of an entry: those of a quote, and s and 1/|v''|.
-WIDTHS = {"unicast": 5, "multicast": 6, "linear": 4}
-GROUP_WIDTH = 7
+# Numbers of a quote, and of an entry: those of a quote, and s and 1/|v''|.
+QUOTED = {"unicast": 3, "multicast": 4, "linear": 2}
+GROUP_QUOTED = 5
+WIDTHS = {mechanism: width + 2 for mechanism, width in QUOTED.items()}
+GROUP_WIDTH = GROUP_QUOTED + 2
 
 
 def width_of(mechanism: str, rule: str) -> int:
@@ -43,7 +45,7 @@ class Own:
     Attributes:
         contract: its side of the mechanism.
         channels: those it is a member or a relay of, by name.
-        widths: channel -> numbers of an entry.
+        widths, quoted: channel -> numbers of an entry, and of a quote.
         prints: own channel -> a fingerprint of its public facts, a whole number below 2^48.
         routes: own channel -> member -> that member's links or rows and its coefficients there; where the
             facts have them.
@@ -52,6 +54,7 @@ class Own:
     contract: Unicast | Multicast | Linear
     channels: Mapping[str, Channel]
     widths: Mapping[str, int]
+    quoted: Mapping[str, int]
     prints: Mapping[str, float]
     routes: Mapping[str, Mapping[str, Mapping[str, float]]] | None
 
@@ -147,7 +150,11 @@ def own_of(part: Part) -> Own:
     if isinstance(contract, Linear) and contract.group is not None:
         told = {**told, contract.group.name: own["group"]}
     routes = {name: facts["routes"] for name, facts in told.items() if "routes" in facts}
-    return Own(contract, {name: channels[name] for name in sorted(channels)}, widths, prints, routes or None)
+    quoted = dict.fromkeys(channels, QUOTED[rules["mechanism"]])
+    if isinstance(contract, Linear) and contract.group is not None:
+        quoted[contract.group.name] = GROUP_QUOTED
+    ordered = {name: channels[name] for name in sorted(channels)}
+    return Own(contract, ordered, widths, quoted, prints, routes or None)
 
 
 def fingerprint(facts: Any) -> float:

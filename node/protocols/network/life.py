@@ -3,6 +3,13 @@
 One step of the mechanism reads like the papers' algorithm, but for the contract that is not there: every
 agent announces its message on its links, holds everybody's after the flood, computes what its links allow,
 agrees with the whole network on the least of it, and knows its allocation and its tax.
+
+In the end accounts are settled. While a step is played nobody knows yet by which factor its demands will be
+scaled, so everybody's guess rho is the factor of the step before, and the taxes with strong balance add up to
+zero only as far as the two agree. Hence the quotes of the step that counts are said once more, with what is
+known by then: rho is the factor that came out, which is the best guess for who makes it; under linear
+constraints the demand is what is allocated, which is feasible, so that balance holds. Demands and factor
+being those that were agreed on, allocations stay what they are, and taxes add up to zero but for rounding.
 """
 
 from __future__ import annotations
@@ -11,28 +18,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from node.consensus.extremum import maximum, minimum
+from node.consensus.extremum import minimum
 from node.consensus.survey import survey
-from node.mechanisms.network.contract import FREE, Share
+from node.mechanisms.network.contract import FREE
 from node.mechanisms.network.fallback import Fallback
-from node.mechanisms.network.sums import TERMS, of_parts, terms
-from node.mechanisms.network.taker import Claim
 from node.mechanisms.network.takers import taker
-from node.mechanisms.network.unicast import Unicast
 from node.protocols.network.agreement import agreement
-from node.protocols.network.convergecast import Branch, convergecast, plant
 from node.protocols.network.facts import dynamics_of, own_of
-from node.protocols.network.tables import Flooded, flood
+from node.protocols.network.played import Played, judged, measured, packed_step, restored
+from node.protocols.network.wires import Wires, exchange, measure, onwards
 from node.routes import Routes
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator
 
-    from node.mechanisms.network.contract import Quotes
+    from node.mechanisms.network.contract import Quote
     from node.mechanisms.network.taker import Taker
     from node.part import Part
     from node.protocol import Heard, Say
-    from node.protocols.network.facts import Own
 
 Snapshot = tuple[Any, ...]
 Use = Callable[[int, float], None]  # (a number that grows, the amount)
@@ -44,6 +47,9 @@ STALLED = 600
 # Without a proof: price moves in a row at which no own link was off by more than this part of the tolerance.
 # The error may rise again after a small residual (spec, section 5b), so one is not enough.
 QUIET, QUIET_MOVES = 0.1, 5
+# The largest part of an agent's payments that may go to nobody when all stop: far below the 1e-9 of all taxes
+# that are promised to balance, as taxes are smaller than payments by what is given back.
+UNSETTLED = 1e-11
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +58,11 @@ class NetworkShare:
 
     Attributes:
         allocation: x_i.
-        tax: t_i.
-        price: P_i, what a unit cost it.
-        demand: y_i, of the same step.
-        quotes: channel -> what it quoted there in that step.
-        factor: by which demands were scaled; the same bits at every agent.
+        tax: t_i, of the settlement.
+        price: P_i, what a unit costs it, to which its demand was the answer.
+        demand: y_i in the settlement.
+        quotes: channel -> what it quoted there in the settlement.
+        factor: by which these demands are scaled; the same bits at every agent.
         agents: N, as the agents counted it.
         diameter: D of the graph, likewise.
         depth: rounds until all of a link have what they need of one another: a flood's, or a convergecast's.
@@ -81,36 +87,6 @@ class NetworkShare:
     gap: float
     satisfied: bool
     proved: bool
-
-
-class Unreachable(Exception):
-    """The members of a link cannot hear one another, not even through its relays."""
-
-
-class Contradiction(Exception):
-    """Two agents were told different facts about one link."""
-
-
-@dataclass(frozen=True, slots=True)
-class Played:
-    """One finished step, as far as its proof has come.
-
-    Attributes:
-        share, demand, quotes, factor: of the step.
-        claim: what its accuracy is held against.
-        part: the agent's part of the duality gap.
-        gap: of the whole network; ``FREE`` while it is not known.
-        proved: whether the gap proves the accuracy asked for.
-    """
-
-    share: Share
-    demand: float
-    quotes: Quotes
-    factor: float
-    claim: Claim
-    part: float
-    gap: float = FREE
-    proved: bool = False
 
 
 def network(
@@ -157,7 +133,9 @@ def network(
         last: Played | None = None
         before: Played | None = None
     else:
-        packed, wired, step, guess, in_use, counts, prices, turned, last, before = _restored(own, resume)
+        packed, wired, step, guess, in_use, counts, prices, turned, last, before = restored(
+            me.contract, resume
+        )
         residual, quiet, settled, least_gap, since = counts
         routes, wires = Routes.unpack(packed), Wires.unpack(wired)
         fallback.restore(turned)
@@ -178,16 +156,16 @@ def network(
             (residual, quiet, settled, least_gap, since),
             me.state(),
             fallback.state(),
-            _packed(last),
-            _packed(before),
+            packed_step(last),
+            packed_step(before),
         )
         quotes = me.announce(guess)
-        exchanging = _exchange(part, own, me, wires, quotes, "tables")
+        exchanging = exchange(part, own, me, wires, quotes, "tables", own.widths)
         say = next(exchanging)
         say.snapshot = saved
-        say.record = _measured(last, in_use, residual, step, depth, agents, diameter)
+        say.record = measured(last, in_use, residual, step, depth, agents, diameter)
         heard = yield say
-        tables = yield from _onwards(exchanging, heard)
+        tables = yield from onwards(exchanging, heard)
         # Everybody on my links has spoken after the last allocation was known, so has made room for it.
         in_use = last.share.allocation if last is not None else 0.0
         use(2 * step, in_use)
@@ -210,30 +188,30 @@ def network(
             gap, largest, tolerance = -part_of_gap * agents, -size, stopping["tolerance"]
             # The largest optimal share is at least ``largest`` less the error, hence the 1 + tolerance.
             error = tolerance * (stopping.get("scale") or largest / (1.0 + tolerance))
-            proved = last.claim.holds(gap, error) if by_proof else settled
-            last = _judged(last, gap, proved)
+            accurate = last.claim.holds(gap, error) if by_proof else settled
+            last = judged(last, gap, accurate and last.unsettled <= UNSETTLED)
             least_gap, since = (gap, 0) if gap < least_gap else (least_gap, since + moves)
         share = own.contract.share(tables, factor)
         in_use = min(in_use, share.allocation)
         use(2 * step + 1, in_use)
         step += 1
+        unsettled = own.contract.unsettled(tables, factor)
+        ended = Played(share, me.demand, quotes, factor, *me.claim(tables, least), unsettled)
         if all_satisfied or step == limit or since >= STALLED:
-            final = before if all_satisfied else last
-            if final is None:  # max_rounds = 1
-                final = Played(share, me.demand, quotes, factor, *me.claim(tables, least))
+            final = (before if all_satisfied else last) or ended  # the last one if max_rounds = 1
             use(2 * step, min(in_use, final.share.allocation))
-            # The last allocation may be larger than what is in use: once more, room first.
-            silent = dict.fromkeys(own.contract.channels, (0.0,))
-            widths = dict.fromkeys(own.channels, 1)
-            yield from flood(part.agent, part.heard_by, own.channels, silent, widths, wires.reach, "room")
-            use(2 * step + 1, final.share.allocation)
+            x, last_factor = final.share.allocation, own.contract.closing(final.factor)
+            said = settlement(me, final)
+            # The last allocation may be larger than what is in use: by speaking all show that there is room.
+            tables = yield from exchange(part, own, me, wires, said, "settlement", own.quoted)
+            use(2 * step + 1, x)
             return NetworkShare(
-                allocation=final.share.allocation,
-                tax=final.share.tax,
+                allocation=x,
+                tax=own.contract.share(tables, last_factor).tax,
                 price=final.claim.price,
-                demand=final.demand,
-                quotes={name: tuple(quote) for name, quote in final.quotes.items()},
-                factor=final.factor,
+                demand=next(iter(said.values()))[0],
+                quotes=said,
+                factor=last_factor,
                 agents=agents,
                 diameter=diameter,
                 depth=depth,
@@ -243,15 +221,14 @@ def network(
                 satisfied=bool(all_satisfied),
                 proved=bool(all_satisfied) and by_proof,
             )
-        before = last
-        last = Played(share, me.demand, quotes, factor, *me.claim(tables, least))
+        before, last = last, ended
         residual = me.update(tables)
         quiet = quiet + 1 if residual <= QUIET * stopping["tolerance"] else 0
         settled = quiet >= QUIET_MOVES  # of this step's allocation; prices may move on before the next one
         guess = factor
         # Prices need no common factor, and the flood of it may take much longer than that of the tables.
         for _ in range(moves - 1):
-            more = yield from _exchange(part, own, me, wires, me.announce(guess), "prices")
+            more = yield from exchange(part, own, me, wires, me.announce(guess), "prices", own.widths)
             residual = me.update(more)
             quiet = quiet + 1 if residual <= QUIET * stopping["tolerance"] else 0
         if rule.fast and fallback.learn(gap, moves):
@@ -264,167 +241,12 @@ def moves_for(depth: int, diameter: int) -> int:
     return max(1, 2 * diameter // depth)
 
 
-@dataclass(frozen=True, slots=True)
-class Wires:
-    """How far the members of links are from each other, and the trees on which they add up.
+def settlement(me: Taker, final: Played) -> dict[str, Quote]:
+    """What the agent says in the settlement of a step: channel -> quote.
 
-    Attributes:
-        reach: rounds that a flood takes, the same at every agent.
-        branches: channel -> the own place in its tree; empty where tables are flooded.
-        height: the largest of the whole network; 0 where tables are flooded.
+    It may say other prices and another guess than the rule has it. The demand is none of what can be said
+    anew, since allocations follow from it.
     """
-
-    reach: int
-    branches: Mapping[str, Branch]
-    height: int
-
-    @property
-    def depth(self) -> int:
-        """Rounds until all of a link know what they need of one another."""
-        return 2 * self.height if self.height else self.reach
-
-    def pack(self) -> tuple[Any, ...]:
-        """As plain values."""
-        trees = tuple((name, b.hops, b.parent, b.children) for name, b in self.branches.items())
-        return (self.reach, trees, self.height)
-
-    @classmethod
-    def unpack(cls, values: tuple[Any, ...]) -> Wires:
-        """Inverse of ``pack``."""
-        reach, trees, height = values
-        return cls(reach, {name: Branch(*rest) for name, *rest in trees}, height)
-
-
-def measure(part: Part, own: Own, routes: Routes, exchange: str) -> Generator[Say, Heard, Wires]:
-    """The number of rounds that a table takes, the same at every agent: floods of doubling length until all
-    tables are complete. They also compare what the members of a link were told about it, and show the way to
-    its first member, the root of the tree on which a convergecast adds up.
-
-    Raises:
-        Unreachable, Contradiction: as ``network``.
-    """
-    diameter, rounds = routes.diameter, 1
-    quotes = {name: (own.prints[name],) for name in own.prints}
-    widths = dict.fromkeys(own.channels, 1)
-    while True:
-        flooded: Flooded = yield from flood(
-            part.agent, part.heard_by, own.channels, quotes, widths, rounds, "measure"
-        )
-        for name, table in flooded.tables.items():
-            for j, told in table.items():
-                if told != quotes[name]:
-                    raise Contradiction(
-                        f"agents {part.agent} and {j} were told different facts about link {name}; expected "
-                        "one version at all its members"
-                    )
-        hops = max((away for away, _ in flooded.towards.values()), default=0)
-        missing, deepest, height = yield from maximum(
-            (float(bool(flooded.missing)), float(flooded.deepest), float(hops)), diameter
-        )
-        if not missing:
-            reach = max(1, int(deepest))
-            if exchange == "flood":
-                return Wires(reach, {}, 0)
-            branches = yield from plant(part.agent, part.heard_by, own.channels, flooded.towards)
-            return Wires(reach, branches, max(1, int(height)))
-        if rounds >= len(routes.agents):
-            if not flooded.missing:
-                raise Unreachable("the members of another agent's link cannot hear one another")
-            name, absent = next(iter(flooded.missing.items()))
-            raise Unreachable(
-                f"link {name}: agent {part.agent} cannot be reached by {', '.join(absent)}; expected its "
-                "members and relays to be connected in the communication graph"
-            )
-        rounds *= 2
-
-
-def _exchange(
-    part: Part, own: Own, me: Taker, wires: Wires, quotes: Quotes, kind: str
-) -> Generator[Say, Heard, Any]:
-    """What ``me`` needs of everybody on its links, from tables or from sums; all members the same bits."""
-    if not wires.height:
-        flooded: Flooded = yield from flood(
-            part.agent, part.heard_by, own.channels, quotes, own.widths, wires.reach, kind
-        )
-        return me.read(flooded.tables)
-    contract = own.contract
-    assert isinstance(contract, Unicast)
-    mine = {name: terms(link, contract.me, quotes[name]) for name, link in contract.links.items()}
-    whole = yield from convergecast(wires.branches, mine, TERMS, wires.height, kind)
-    return {
-        name: of_parts(link, quotes[name], mine[name], whole[name]) for name, link in contract.links.items()
-    }
-
-
-def _onwards(exchanging: Generator[Say, Heard, Any], heard: Heard) -> Generator[Say, Heard, Any]:
-    """The rest of an exchange whose first round has been heard."""
-    while True:
-        try:
-            say = exchanging.send(heard)
-        except StopIteration as stop:
-            return stop.value
-        heard = yield say
-
-
-def _judged(played: Played, gap: float, proved: bool) -> Played:
-    return Played(
-        played.share, played.demand, played.quotes, played.factor, played.claim, played.part, gap, proved
-    )
-
-
-def _measured(
-    last: Played | None,
-    in_use: float,
-    residual: float,
-    step: int,
-    depth: int,
-    agents: int,
-    diameter: int,
-) -> dict[str, float]:
-    """What is recorded with the first message of a step: the facts of the run, then the step before."""
-    if last is None:
-        return {"N": float(agents), "diameter": float(diameter), "depth": float(depth), "in_use": in_use}
-    rows = {
-        "step": float(step - 1),
-        "allocation": last.share.allocation,
-        "in_use": in_use,
-        "tax": last.share.tax,
-        "demand": last.demand,
-        "price": last.claim.price,
-        "factor": last.factor,
-        "gap_part": last.part,
-        "residual": residual,
-    }
-    for name, quote in last.quotes.items():
-        rows.update({f"quote.{name}.{k}": v for k, v in enumerate(quote)})
-    return rows
-
-
-def _packed(played: Played | None) -> tuple[Any, ...] | None:
-    if played is None:
-        return None
-    claim, share = played.claim, played.share
-    return (
-        (share.allocation, share.tax),
-        played.demand,
-        tuple(played.quotes.items()),
-        played.factor,
-        (claim.price, claim.ideal),
-        played.part,
-        played.gap,
-        played.proved,
-    )
-
-
-def _restored(own: Own, resume: Snapshot) -> tuple[Any, ...]:
-    *plain, last, before = resume
-
-    def played(packed: tuple[Any, ...] | None) -> Played | None:
-        if packed is None:
-            return None
-        share, demand, quotes, factor, (price, ideal), part, gap, proved = packed
-        c = own.contract
-        claim = Claim(c.valuation, price, ideal, c.highest, share[0])
-        return Played(Share(*share), demand, dict(quotes), factor, claim, part, gap, proved)
-
-    return (*plain, played(last), played(before))
+    rule = me.contract.settled(final.quotes, final.share.allocation, final.factor)
+    said = me.settle(rule)
+    return {name: (quote[0], *said[name][1:]) for name, quote in rule.items()}

@@ -42,15 +42,20 @@ class Flooded:
     Attributes:
         tables: own channel -> its table; ids ascending. Those that it only forwards are left out.
         missing: channel -> members whose quote has not come; only channels where some are missing.
-        deepest: the round, from 1, in which the last entry came.
+        rounds: channel -> the round, from 1, in which the last entry came; where one has.
         towards: channel -> how far its first member is, and the neighbour that told first, the smallest of
             several; where its entry has come and it is another.
     """
 
     tables: Tables
     missing: Mapping[str, tuple[AgentId, ...]]
-    deepest: int
+    rounds: Mapping[str, int]
     towards: Mapping[str, tuple[int, AgentId]]
+
+    @property
+    def deepest(self) -> int:
+        """The round in which the last entry of all came."""
+        return max(self.rounds.values(), default=0)
 
 
 def flood(
@@ -87,7 +92,7 @@ def flood(
     for name, quote in quotes.items():
         held[name][me] = fresh[name][me] = quote
     accepts = _accepts(channels, widths)
-    deepest, towards = 0, dict[str, tuple[int, "AgentId"]]()
+    came, towards = dict[str, int](), dict[str, tuple[int, "AgentId"]]()
     for round_ in range(1, rounds + 1):
         to: dict[AgentId, Any] = {}
         for j, common in shared.items():
@@ -113,7 +118,7 @@ def flood(
                 for i, quote in entries:
                     if i not in table:
                         table[i] = fresh[name][i] = quote
-                        deepest = round_
+                        came[name] = round_
                         if i == channels[name].members[0]:
                             towards[name] = (round_, j)
                     sources.setdefault((name, i), set()).add(j)
@@ -127,7 +132,7 @@ def flood(
         for name, c in sorted(channels.items())
         if me in c.members and (absent := tuple(i for i in c.members if i not in held[name]))
     }
-    return Flooded(tables, missing, deepest, towards)
+    return Flooded(tables, missing, came, towards)
 
 
 def _nothing(body: object, src: AgentId) -> bool:

@@ -17,7 +17,8 @@ def test_eight_power_sums_equal_the_literal_double_sums(n):
         c, eta = float(rng.uniform(1, 10)), float(rng.uniform(0.01, 10))
         for i in range(n):
             others = [j for j in range(n) if j != i]
-            found = balance.everywhere([z[j] for j in others], [p[j] for j in others], c, eta)
+            sums = balance.powers([p[j] for j in others], [z[j] for j in others])
+            found = balance.everywhere(n, sums, c, eta)
             scale = abs(off_equilibrium(p, z, i, c, eta)) + eta * c**2 * sum(p) ** 2
             assert abs(found - off_equilibrium(p, z, i, c, eta)) <= 1e-13 * scale
 
@@ -26,10 +27,11 @@ def test_the_shares_at_the_equilibrium_are_those_of_the_thesis():
     p, z = [1.0, 2.0, 4.0], [0.5, 0.25, 1.0]
     n, mean = 4, sum(p) / 3
     literal = sum(zj * (mean - pj / (n - 1)) for zj, pj in zip(z, p, strict=True)) / (n - 2)
-    assert balance.at_equilibrium(z, p) == pytest.approx(literal, rel=1e-14)
-    assert balance.at_equilibrium([0.5], [3.0]) == 1.5
+    worth = sum(zj * pj for zj, pj in zip(z, p, strict=True))
+    assert balance.at_equilibrium(3, sum(p), sum(z), worth) == pytest.approx(literal, rel=1e-14)
+    assert balance.at_equilibrium(1, 3.0, 0.5, 1.5) == 1.5
 
 
 def test_four_others_are_needed_off_the_equilibrium():
     with pytest.raises(ValueError, match="needs 5 agents on a row, got 4"):
-        balance.everywhere([1.0] * 3, [1.0] * 3, 1.0, 0.1)
+        balance.everywhere(4, [3.0] * 8, 1.0, 0.1)

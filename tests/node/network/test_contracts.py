@@ -227,3 +227,24 @@ def test_prices_of_the_reply_are_the_best_ones():
                     for name, q in reply.items()
                 }
                 assert payoff(c, own, FREE, other) <= best + 1e-12, i
+
+
+def test_a_load_that_just_fits_is_not_carried_over_the_capacity_by_the_rounding_of_means():
+    floors, group = dict.fromkeys(THREE, 1e-3), Group("g", THREE[:2])
+    rng, near = np.random.default_rng(11), 0
+    for _ in range(300):
+        a = dict(zip(THREE, rng.uniform(0.2, 2.0, 3).tolist(), strict=True))
+        y = dict(zip(THREE, rng.uniform(0.1, 3.0, 3).tolist(), strict=True))
+        capacity = Row("r", 1e9, a, floors, (group,)).load(y)
+        row = Row("r", capacity, a, floors, (group,))
+        contracts = {
+            i: Linear(i, Log(1.0), [row], group if i in group.members else None, floor=1e-3) for i in THREE
+        }
+        tables = {"r": {i: (y[i], 1.0) for i in THREE}, "g": {i: (y[i], *(0.0,) * 4) for i in group.members}}
+        factor = contracts["c"].factor(min(limits(contracts, tables).values()))
+        amounts = {i: c.allocation({n: tables[n] for n in c.channels}, factor) for i, c in contracts.items()}
+        assert checks.overshoot(contracts, amounts) == 0.0
+        # Met as they are, means and all, some would exceed it.
+        mean = group.level(y)
+        near += row.load({"a": mean, "b": mean, "c": y["c"]}) > capacity
+    assert near > 10
