@@ -35,8 +35,8 @@ from node.ticking import ticking
 # The heartbeat of a process: retransmissions, telemetry and progress are looked after this often. No longer
 # than the shortest retransmission time-out, long against a round, which needs no heartbeat at all.
 BEAT = 0.05
-# While messages are being lost, time-outs are kept to so many seconds, and to so many an agent of the process:
-# a quarter of the shortest of ``node.pacing``.
+# While messages are being lost, time-outs are kept to so many seconds, and to so many an agent of the
+# process: a quarter of the shortest of ``node.pacing``.
 RESOLUTION, CROWDED_RESOLUTION = 0.001, 2.5e-5
 # So many connections of a process are made at a time.
 AT_ONCE = 16

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import random
 import sys
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -47,7 +48,7 @@ def shortest_paths(rng: random.Random, agents: int) -> list[list[str]]:
             graph.add_edge(a, b)
     pairs = [rng.sample(range(nodes), 2) for _ in range(agents)]
     paths = [nx.shortest_path(graph, a, b) for a, b in pairs]
-    return [["-".join(map(str, sorted(hop))) for hop in zip(path, path[1:], strict=False)] for path in paths]
+    return [["-".join(map(str, sorted(hop))) for hop in pairwise(path)] for path in paths]
 
 
 def to_the_root(rng: random.Random, agents: int) -> list[list[str]]:
