@@ -76,6 +76,7 @@ class Pacer:
     __slots__ = (
         "_answer",
         "_answer_before",
+        "_at_once",
         "_copies",
         "_durations",
         "_eager_floor",
@@ -101,7 +102,7 @@ class Pacer:
         self._floor = max(FLOOR, crowd * CROWDED_FLOOR)
         self._eager_floor = max(EAGER_FLOOR, crowd * CROWDED_EAGER)
         self._jitter: random.Random | None = None  # made when it is needed: it takes 2.5 kB
-        self._rank = RANK if crowd < CROWDED_FROM else CROWDED_RANK
+        self._rank, self._at_once = (RANK, AT_ONCE) if crowd < CROWDED_FROM else (CROWDED_RANK, 1)
         self._durations = array("d")  # the last WINDOW of them, in a ring
         self._rounds = 0
         self._fast: list[float] = []  # the shortest of them, ascending, as many as the rank says
@@ -199,7 +200,7 @@ class Pacer:
     @property
     def times(self) -> int:
         """How often to put this question at once; to be taken after ``back_off``."""
-        return min(self._copies, AT_ONCE) if self._eager_rounds else 1
+        return min(self._copies, self._at_once) if self._eager_rounds else 1
 
     def back_off(self, now: float) -> None:
         """Something was sent again; wait for an answer, longer with every copy."""
