@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from broker import topics
-from broker.codec import SIZE_LIMIT
+from broker.codec import AGAIN_LIMIT, SIZE_LIMIT
 from broker.gmqtt_client import GmqttTransport
 from broker.mqtt import make_transport
 from broker.transport import (
@@ -48,6 +48,17 @@ async def test_large_payloads_arrive_whole(connect):
         a.transport.publish(SAY_A, payload)
     await b.until(lambda: len(b.received) == len(sent))
     assert [payload for _, payload in b.received] == sent
+
+
+async def test_a_question_of_the_largest_size_put_three_times_at_once_arrives_three_times(connect):
+    a, b = await connect("a"), await connect("b")
+    await b.transport.subscribe([SAY_A])
+    question = os.urandom(AGAIN_LIMIT)
+    for _ in range(3):
+        a.transport.publish(SAY_A, question)
+    await b.until(lambda: len(b.received) == 3)
+    assert {payload for _, payload in b.received} == {question}
+    assert a.transport.dropped == 0
 
 
 async def test_burst_of_1000_arrives_in_order(connect):
