@@ -30,7 +30,7 @@ PATIENT, FLOOR = 4.0, 0.05
 EAGER, EAGER_FLOOR = 2.0, 0.006
 # Before there have been some rounds, eager.
 EAGER_START = 0.02
-CEILING = 5.0
+CEILING = 2.0
 # Rounds for which a loss is remembered.
 REMEMBERED = 64
 # The third fastest round of so many, once there are some: the very fastest may have begun complete.

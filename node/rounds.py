@@ -168,14 +168,14 @@ class Rounds(Timekeeper):
     def tick(self, now: float) -> None:
         """Ask those who have kept this agent waiting for too long."""
         self._pacer.back_off(now)
-        agent = self.agent
+        agent, missing = self.agent, self.agent.waiting_for()
         if agent.leaves_alone(now):
-            return
-        if not agent.playing or not agent.round:
+            pass  # not without a last word to those that were not heard: perhaps they hear
+        elif not agent.playing or not agent.round:
             # A neighbour that missed the hello has not started, so it has sent no message that would have
             # let this agent leave round 0; one that missed the goodbye waits for it.
             agent.hello()
-        for j in agent.waiting_for():
+        for j in missing:
             self._repeat(j, now, self._pacer.times)
 
     def asked(self, newest: Message) -> None:

@@ -8,6 +8,7 @@ import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from node.pacing import CEILING, JITTER
 from runner.fate import fate_of
 from runner.simulation import networks
 from runner.simulation.instances import (
@@ -34,7 +35,7 @@ TOPOLOGY_WEIGHTS = {"tree-31": 4, "er-31": 4, "ring-100": 2, "small": 5, "small-
 STORE_WEIGHTS = {"memory": 6, "none": 2, "torn": 3, "full": 1, "disk": 1}
 
 # How long a run may go on once nothing goes wrong any more; docs/simulation.md gives the reasons.
-RESEND = 6.0  # the longest pause between two copies: Pacer's CEILING with its jitter
+RESEND = CEILING * (1.0 + JITTER)  # the longest pause between two copies
 LINGER = 10.0  # the longest an agent stays for a goodbye
 WAVES = 4  # hello; the words that are missing; an epoch opened because of them; the goodbye
 CALM = 3.0  # how many times as long as a calm one a free run may take, all of it played again

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from broker import codec, topics
 from broker.virtual import uniform_delay
-from node.agent import Agent
+from node.agent import LINGER, Agent
 from node.errors import AgentError, ContractMismatch, DuplicateAgent, Misaligned
 from node.pacing import CEILING, JITTER, START
 from node.protocol import Say
@@ -481,6 +481,20 @@ def test_agents_that_have_finished_stay_until_their_neighbours_have_too():
     assert wire.agent.state != GONE
     wire.hello_from("c", state="gone")
     assert wire.agent.state == GONE
+
+
+def test_who_leaves_a_silent_neighbour_says_its_last_words_once_more():
+    wire = Wire(make=lambda part: mix(part, rounds=1))
+    wire.start()
+    wire.message("a", 0)
+    wire.message("c", 0)
+    wire.hello_from("c", state="done")
+    while wire.agent.state != GONE:
+        before = len(wire.copies())
+        wire.now += 0.25
+        wire.agent.tick(wire.now)
+        assert wire.now < 2 * LINGER
+    assert wire.copies()[before:] == [("a", [0], False)]
 
 
 def test_a_neighbour_that_asks_without_end_does_not_make_an_agent_speak_without_end():
