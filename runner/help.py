@@ -60,7 +60,8 @@ class Parser(argparse.ArgumentParser):
         elif message.startswith("unrecognized arguments:"):
             known = {option for parser in _all(self) for option in parser._option_string_actions}
             odd = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
-            message += did_you_mean(odd[0], known) if odd else ""
+            # An option that exists is one of another command, and what was meant is not itself.
+            message += did_you_mean(odd[0], known) if odd and odd[0] not in known else ""
         super().error(message)
 
 

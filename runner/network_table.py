@@ -28,7 +28,7 @@ def outcome(result: NetworkResult) -> list[Line]:
         ("steps", f"{result.steps}", shown, None),
         (
             "accuracy",
-            "proved" if result.proved else "observed",
+            _accuracy(result),
             f"by the agents; prices {result.price_rule}",
             None,
         ),
@@ -70,6 +70,13 @@ def promises(result: NetworkResult) -> list[Line]:
             else []
         ),
     ]
+
+
+def _accuracy(result: NetworkResult) -> str:
+    # Whoever gave up, or was ended by ``max_rounds``, has neither proved the accuracy nor come to rest.
+    if result.proved:
+        return "proved"
+    return "not reached" if result.stopped_unsatisfied else "observed"
 
 
 def _kind(result: NetworkResult) -> str:

@@ -79,7 +79,7 @@ def load(spec: Scenario, folder: Path) -> tuple[nx.DiGraph, bool, dict[str, dict
             contract_of(agent, public, own)
         except ValueError as error:
             got, _, expected = str(error).partition("; expected ")
-            key = "mechanism" if got.startswith(("eta", "balance")) else "environment"
+            key = "mechanism.balance" if "balance off the equilibrium" in got else "environment"
             raise Invalid(Problem(key, got, expected or "what the mechanism is proved for")) from None
     if mechanism.name == "unicast" and mechanism.eta is not None and len(told) <= FEW:
         _check_eta(public, told)
@@ -180,6 +180,14 @@ def _sections(spec: Scenario) -> tuple[NetworkEnvironment, NetworkMechanism]:
                 "synchrony.mode",
                 f"got {shown(spec.synchrony.mode)}",
                 '"rounds": with stale sums momentum does not converge, and capacities may be exceeded',
+            )
+        )
+    if spec.learning.dynamics != "cournot":
+        raise Invalid(
+            Problem(
+                "learning.dynamics",
+                f"got {shown(spec.learning.dynamics)}",
+                f'no such section, because mechanism.name = "{mechanism.name}": mechanism.prices says how',
             )
         )
     if spec.utilities != QuadraticFamily():
