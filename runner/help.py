@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from topologies.nearest import did_you_mean
 
@@ -51,6 +51,11 @@ EXAMPLES: Mapping[str, str] = {
 
 class Parser(argparse.ArgumentParser):
     """A parser that suggests the command, choice or option that was meant."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # Values like ``--sizes -1:1:5`` and ``-1,0,1`` begin with a number, too; no option of ours does.
+        self._negative_number_matcher = re.compile(r"-\.?\d")
 
     def error(self, message: str) -> NoReturn:
         """End with the usage and one line; exit code 2."""

@@ -268,6 +268,12 @@ MISTAKES = {
         'groups = { g = ["a", "b"] }\n[environment.links.one]',
         "environment.groups",
     ),
+    "a flow in a group with unicast": (
+        ROUTED,
+        'f5 = { from = "B", to = "A" }',
+        'f5 = { from = "B", to = "A", group = "g" }',
+        'environment.flows.f5.group: got "g"; expected no such key with unicast',
+    ),
     "floor with unicast": (
         SMALL,
         "[environment.links.one]",
@@ -285,6 +291,12 @@ MISTAKES = {
         'links = "complete"',
         'links = "star"',
         'topology.links: got "star"; expected "hub", "ring" or "complete"',
+    ),
+    "a misspelt pattern": (
+        SMALL,
+        'links = "complete"',
+        'link = "complete"',
+        "or, of a network, with `links`",
     ),
     "links without a network": (
         '[topology]\nlinks = "hub"\n[environment]\ncapacities = [1.0]\n',

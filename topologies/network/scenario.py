@@ -196,6 +196,11 @@ def _sections(spec: Scenario) -> tuple[NetworkEnvironment, NetworkMechanism]:
         )
     if environment.groups and mechanism.name == "unicast":
         raise Invalid(Problem("environment.groups", "given", "no such table with unicast"))
+    if mechanism.name == "unicast" and (grouped := [i for i, f in environment.flows.items() if f.group]):
+        got = shown(environment.flows[grouped[0]].group)
+        raise Invalid(
+            Problem(f"environment.flows.{grouped[0]}.group", f"got {got}", "no such key with unicast")
+        )
     for key in ("floor", "ceilings"):
         if getattr(environment, key) and mechanism.name != "linear":
             raise Invalid(Problem(f"environment.{key}", "given", "no such key but with linear"))
