@@ -150,7 +150,7 @@ async def _carry(
     except BaseException as error:
         # Whatever it was, it is raised again; the record says that the run did not end.
         try:
-            directory.write_json(run_dir / "failed.json", {"error": str(error) or type(error).__name__})
+            directory.write_json(run_dir / "failed.json", {"error": _why(error)})
         except OSError as unwritten:  # of a disk that is full, say; the error itself counts
             chosen.warn(f"not on file: {unwritten}")
         raise
@@ -181,6 +181,12 @@ def broker_of(loaded: LoadedScenario, chosen: Options) -> Address | None:
         return parse_url(url, ca=files["ca"], cert=files["cert"], key=files["key"])
     except ValueError as error:
         raise UserError(str(error)) from None
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, asyncio.CancelledError | KeyboardInterrupt):
+        return "ended from outside before it was done: Ctrl-C, a signal, or a caller that cancelled it"
+    return str(error) or type(error).__name__
 
 
 def _check_place(chosen: Options) -> None:
