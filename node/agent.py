@@ -303,7 +303,7 @@ class Agent:
         if message.epoch != epoch:
             if message.epoch < epoch:
                 return self.reject("stale-epoch")
-            known.epochs[src] = message.epoch
+            known.speaks(src, message.epoch)
             if self.amnesic:
                 return self.reject("stale-epoch")  # the epoch that is about to be opened is newer still
             self.enter_epoch(message.epoch)
@@ -313,7 +313,7 @@ class Agent:
         """A neighbour has said its last words again, this one the newest, because it lacks mine."""
         src, known = newest.src, self.neighbours
         if newest.epoch == self.epoch and src in known.lives and src not in known.absent and not self.quitted:
-            self.keeper.asked(src, newest.round)
+            self.keeper.asked(newest)
 
     # -- whom to play with ---------------------------------------------------------------------------
 

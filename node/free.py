@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # Spreads the ticks of agents that were started together.
 JITTER = 0.2
+# An agent that has left tells its last words to a neighbour that still speaks once in so many of its ticks.
+ANSWER_EVERY = 0.5
 
 
 class Free(Timekeeper):
@@ -50,6 +52,7 @@ class Free(Timekeeper):
         self._newest: dict[AgentId, Message] = {}
         self._unlogged: set[AgentId] = set()  # whose newest message the log does not hold yet
         self._gone: tuple[AgentId, ...] = ()  # since the last tick
+        self._answered: dict[AgentId, float] = {}  # who was told the last words once more, and when
         self._deadline = math.inf
 
     @property
@@ -127,7 +130,14 @@ class Free(Timekeeper):
         traffic.heard_from[src] += 1
         traffic.received_bytes += len(message.raw)
         if agent.state is GONE and src not in agent.neighbours.done:
-            # It still speaks, and may lack my last words. They are the same ever after: nobody answers them.
+            self._answer(src)
+
+    def _answer(self, src: AgentId) -> None:
+        """It still speaks, and may lack my last words. They are the same ever after: nobody answers them. Nor
+        are they told as often as it likes."""
+        agent, now = self.agent, self.agent.clock()
+        if now - self._answered.get(src, -math.inf) >= ANSWER_EVERY * self._period:
+            self._answered[src] = now
             topic, payloads = agent.conversation.said_to(src)
             agent.repeat([(topic, payload) for payload in payloads])
 

@@ -35,8 +35,9 @@ from node.ticking import ticking
 # The heartbeat of a process: retransmissions, telemetry and progress are looked after this often. No longer
 # than the shortest retransmission time-out, long against a round, which needs no heartbeat at all.
 BEAT = 0.05
-# While messages are being lost, time-outs are kept to so many seconds.
-RESOLUTION = 0.001
+# While messages are being lost, time-outs are kept to so many seconds, and to so many an agent of the
+# process: a quarter of the shortest of ``node.pacing``.
+RESOLUTION, CROWDED_RESOLUTION = 0.001, 2.5e-5
 # So many connections of a process are made at a time.
 AT_ONCE = 16
 # Agents of whom an account goes to the runner at once; of more, a part after the other.
@@ -226,6 +227,7 @@ class Host:
         pairs = [(agent, connection) for connection, _, agents in self._connections for agent in agents]
         free = sum(agent.free for agent in self._agents)
         pace = pace_of(len(self._agents))
+        resolution = max(RESOLUTION, CROWDED_RESOLUTION * len(self._agents))
         next_progress = next_telemetry = 0.0
         accounts = 0
         ending: float | None = None
@@ -258,7 +260,7 @@ class Host:
             pause = pace * BEAT
             if free < len(self._agents):
                 soon = min((agent.deadline for agent in self._agents if agent.eager), default=math.inf)
-                pause = min(pause, max(pace * RESOLUTION, soon - time.monotonic()))
+                pause = min(pause, max(resolution, soon - time.monotonic()))
             await asyncio.sleep(pause)
 
 

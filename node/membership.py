@@ -76,8 +76,10 @@ class Membership:
             if not known.may_return(said):
                 return agent.announcer.tell_again()  # it does not hear me: perhaps it will hear this
             self.admit(src, said.epoch if agent.id not in said.without else -1)
-        elif said.epoch > agent.epoch and not agent.amnesic:
-            agent.enter_epoch(said.epoch)
+        else:
+            known.speaks(src, said.epoch)
+            if said.epoch > agent.epoch and not agent.amnesic:
+                agent.enter_epoch(said.epoch)
         if said.epoch == agent.epoch:
             known.note(src, said, now)
         if said.state in (DONE, LEFT) and said.epoch == agent.epoch:

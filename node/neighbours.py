@@ -118,6 +118,11 @@ class Neighbours:
         self.lives[src] += 1
         self._left.add(src)
 
+    def speaks(self, src: AgentId, epoch: int) -> None:
+        """A neighbour that is present here is in this epoch, at least; if it had left, it is back."""
+        self.epochs[src] = max(self.epochs[src], epoch)
+        self._left.discard(src)
+
     def may_return(self, said: Status) -> bool:
         """Whether an absent neighbour that says this is to be taken back: both directions are open."""
         return self._me not in said.without or self._me in said.hears

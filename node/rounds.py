@@ -67,7 +67,7 @@ class Rounds(Timekeeper):
         if self.agent.round:
             self._pacer.round_complete(now)
         else:
-            self._pacer.restart(now)
+            self._pacer.begin(now)
 
     def resume(self, now: float) -> None:
         """See ``Timekeeper``."""
@@ -77,8 +77,8 @@ class Rounds(Timekeeper):
 
     def welcome_back(self, src: AgentId, now: float) -> None:
         """Say at once what it may lack: the pause between copies has grown long meanwhile."""
-        self._repeat(src, now)
-        self._pacer.restart(now)
+        self._repeat_soon(src)
+        self._pacer.hasten(now)
 
     def finished(self, now: float) -> None:
         """See ``Timekeeper``."""
@@ -110,6 +110,8 @@ class Rounds(Timekeeper):
             return
         if src in slot:
             return agent.reject("duplicate")
+        if not slot:
+            pacer.answered(agent.clock(), ahead=slot is self._next)
         slot[src] = message
         if message.again:
             self._copied.add((src, message.round))
@@ -176,10 +178,12 @@ class Rounds(Timekeeper):
         for j in agent.waiting_for():
             self._repeat(j, now, self._pacer.times)
 
-    def asked(self, src: AgentId, round_: int) -> None:
-        """See ``Timekeeper``."""
-        if 0 <= self.agent.round - round_ <= 1:
-            self._repeat_soon(src)
+    def asked(self, newest: Message) -> None:
+        """See ``Timekeeper``. What is older was said long ago; but one that has been started again may be so
+        far behind: it has forgotten what it said, and learns it from what it cannot have the answer to."""
+        behind = self.agent.round - newest.round
+        if 0 <= behind <= 1 or (behind > 1 and newest.incarnation):
+            self._repeat_soon(newest.src)
 
     def _repeat(self, j: AgentId, now: float, times: int = 1) -> None:
         """Say the last two messages again to one neighbour, and ask for its message if that is missing."""

@@ -70,8 +70,8 @@ class Timekeeper(abc.ABC):
         """A neighbour that was suspected is heard again; what was said to it meanwhile may be lost."""
         return
 
-    def asked(self, src: AgentId, round_: int) -> None:
-        """A neighbour in this round lacks this agent's message of it."""
+    def asked(self, newest: Message) -> None:
+        """A neighbour whose newest message this is lacks this agent's of the same round."""
         return
 
     @abc.abstractmethod

@@ -233,6 +233,7 @@ async def _play_here(
 
         play = partial(run_stepped, parts, record_in, chosen.watch, stopped=stop.is_set)
     else:
+        from runner.journal import Journal
         from runner.virtual import run_virtual
 
         play = partial(
@@ -246,6 +247,7 @@ async def _play_here(
             stopped=stop.is_set,
             warn=chosen.warn,
             roll=roll,
+            happens=Journal(run_dir, chosen.warn).virtual_fault,
         )
     playing = asyncio.create_task(asyncio.to_thread(play))
     try:

@@ -49,8 +49,15 @@ class Journal:
             self._left = 0
             self._warn(f"what befalls the run is not on file: {self._path}: {error.strerror or error}")
 
+    def virtual_fault(self, event: AnyEvent) -> None:
+        """Write down a fault that is being made in virtual time; how long it lasts is left out."""
+        self._fault(event, f", at {event.at:g} virtual s")
+
     def fault(self, event: AnyEvent) -> None:
         """Write down a fault that is being made."""
+        self._fault(event)
+
+    def _fault(self, event: AnyEvent, virtually: str = "") -> None:
         told = event.model_dump(mode="json")
         agents: list[str] = told.get("agents") or []
         lasts = told.get("lasts", told.get("down"))
@@ -62,7 +69,7 @@ class Journal:
             where = " | ".join(map(_some, groups)) if groups else _some(agents)
         text = " ".join(word for word in (event.kind, where) if word)
         how_long = " for ever" if for_ever else f" for {lasts:g} s" if lasts is not None else ""
-        self.note(event.kind, text + how_long, agents, lasts)
+        self.note(event.kind, text + how_long + virtually, agents, None if virtually else lasts)
 
 
 def _some(agents: Sequence[str]) -> str:

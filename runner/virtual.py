@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from node.part import Part
     from runner.components import Roll
     from runner.world import ProtocolOf
-    from topologies.faults import Faults
+    from topologies.faults import AnyEvent, Faults
 
 # Virtual seconds between two looks at what was measured.
 TELEMETRY_EVERY = 1.0
@@ -49,6 +49,7 @@ def run_virtual(
     stopped: Callable[[], bool] = lambda: False,
     warn: Callable[[str], None] = lambda text: None,
     roll: Roll | None = None,
+    happens: Callable[[AnyEvent], None] = lambda event: None,
 ) -> tuple[dict[str, dict[str, Any]], float]:
     """Let the agents of a scenario play over a seeded virtual network.
 
@@ -65,6 +66,7 @@ def run_virtual(
         stopped: asked every virtual second whether to give up.
         warn: called with what the user should know and the run survives.
         roll: is told who was not there all the time.
+        happens: called with every fault when it is made to happen.
     Returns:
         What every agent reports of itself, counters over all its lives, and the virtual seconds it took. An
         agent that is gone has a report if it had a result.
@@ -94,6 +96,7 @@ def run_virtual(
         fate=fate_of(faults, events, free=free) if fate is None and faults is not None else fate,
         store=(lambda name: MemoryStore()) if durable and events else None,
         killed=killed,
+        happens=happens,
     )
     network = world.network
     record = _Record(directory, run, parts, warn)

@@ -55,6 +55,7 @@ class World:
             None: always.
         killed: called with the driver of an agent that has been killed.
         make_agent: the driver; anything else than ``Agent`` is for tests of tests.
+        happens: called with every fault when it strikes.
 
     Attributes:
         network: the virtual network; its ``now`` is the time.
@@ -80,6 +81,7 @@ class World:
         may_forget: Callable[[AgentId], bool] | None = None,
         killed: Callable[[Agent], None] | None = None,
         make_agent: Callable[..., Agent] = Agent,
+        happens: Callable[[AnyEvent], None] = lambda event: None,
     ) -> None:
         self.parts, self.protocol, self.snapshot_every = parts, protocol, snapshot_every
         self.watcher, self.make_agent, self.exit_when_gone = watcher, make_agent, exit_when_gone
@@ -88,6 +90,7 @@ class World:
         self.stores: dict[AgentId, Store] = {}
         self.loses_memory, self.prompt = loses_memory, prompt
         self._new_store, self._may_forget, self._killed = store, may_forget, killed
+        self._happens = happens
         self._numbers = dict.fromkeys(sorted(parts), 0)
         self._broker_back = -math.inf
         self._unfinished = set(parts)
@@ -254,6 +257,7 @@ class World:
         self.network.call_later(down, self._connect_all)
 
     def _strike(self, event: AnyEvent) -> None:
+        self._happens(event)
         match event:
             case Crash():
                 for name in event.agents:

@@ -5,7 +5,8 @@
 Price moves from price 1 until max |x - x*| / max x* stays below 1e-2, 1e-4, 1e-6; of the random networks of
 tests/node/network/instances.py the median and the worst to 1e-6. "-" is more than 400.
 
-    fast         as it is played: row sums of H = A diag(1/|v''|) A^T over links in use, a restart per link
+    padr         row sums of H = A diag(1/|v''|) A^T over all links, no momentum
+    fast         as it is played: row sums over links in use, a restart per link
     newton       the diagonal of H alone
     jacobi       weighted row sums D_l = sum_m H_lm w_m / w_l with w = H_ll^(-1/2)
     secant       D_l = -change of the excess / change of the price, kept between H_ll and the row sum
@@ -62,8 +63,10 @@ class Links:
         self.price, self.before, self.counter = np.ones(n), np.ones(n), np.ones(n)
         self.busy = np.ones(n, bool)
 
-    def announce(self) -> np.ndarray:
+    def announce(self, variant: str) -> np.ndarray:
         """z."""
+        if variant == "padr":
+            return self.price
         t, self.counter = self.counter, 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * self.counter**2))
         return np.maximum(0.0, self.price + (t - 1.0) / self.counter * (self.price - self.before))
 
@@ -72,7 +75,7 @@ def move(links: Links, z: np.ndarray, y: np.ndarray, spread: np.ndarray, variant
     """One price move of a variant."""
     excess = links.rows @ y - links.capacities
     hessian = (links.rows * spread) @ links.rows.T
-    diagonal, used = np.diag(hessian), (z > 0.0) | links.busy
+    diagonal, used = np.diag(hessian), (z > 0.0) | links.busy | (variant == "padr")
     weights = diagonal**-0.5 if variant == "jacobi" else np.ones(len(z))
     scale = np.maximum((hessian * used) @ weights / weights, diagonal)
     if variant == "newton":
@@ -132,11 +135,11 @@ class Newton:
         return found
 
 
-VARIANTS = ("fast", "newton", "jacobi", "secant", "neighbours", "one restart", "kappa 1.3", "whole H")
+VARIANTS = ("padr", "fast", "newton", "jacobi", "secant", "neighbours", "one restart", "kappa 1.3", "whole H")
 
 
-def rounds(contracts: dict, variant: str) -> list[int]:
-    """Moves to 1e-2, 1e-4, 1e-6."""
+def rounds(contracts: dict, variant: str, limit: int = LIMIT) -> list[int]:
+    """Moves to 1e-2, 1e-4, 1e-6, of so many at most."""
     agents = sorted(contracts)
     named = {name: link for c in contracts.values() for name, link in c.links.items()}
     rows = np.array([[named[n].coefficients.get(i, 0.0) for i in agents] for n in sorted(named)])
@@ -145,8 +148,8 @@ def rounds(contracts: dict, variant: str) -> list[int]:
     best = np.array([optimum.allocation[i] for i in agents])
     values, most = [contracts[i].valuation for i in agents], [contracts[i].highest for i in agents]
     late, newton, z = [0, 0, 0], Newton(), np.ones(len(rows))
-    for k in range(LIMIT):
-        z = z if variant == "whole H" else links.announce()
+    for k in range(limit):
+        z = z if variant == "whole H" else links.announce(variant)
         prices = (rows.T @ z).tolist()
         y = np.array([demand(v, p, 0.0, top) for v, p, top in zip(values, prices, most, strict=True)])
         x = y * (links.capacities / np.maximum(rows @ y, 1e-300)).min()

@@ -16,7 +16,7 @@ from node.agent import Agent
 from node.errors import AgentError, ContractMismatch, DuplicateAgent, Misaligned
 from node.pacing import CEILING, JITTER, START
 from node.protocol import Say
-from node.states import GONE, JOINING, PLAYING
+from node.states import GONE, JOINING, LINGERING, PLAYING
 from node.status import Status
 from node.switchboard import Switchboard
 from runner.testing import Network, parts_of
@@ -403,6 +403,71 @@ def test_a_message_that_comes_after_its_copy_is_not_lost():
         assert not wire.agent.eager
     assert wire.agent.round == 6
     assert wire.agent.rejected == {"duplicate": 6}
+
+
+def test_no_eager_question_is_sooner_than_an_answer_can_be_there_though_rounds_begin_complete():
+    wire = Wire(make=lambda part: mix(part, rounds=200))
+    wire.start()
+    there_and_back = 0.08
+    for k in range(70):  # what c says comes together with what it says next, as after every loss
+        wire.now += 0.0 if k % 2 else there_and_back
+        wire.message("a", k)
+        if k % 2 == 0:
+            wire.again("c", k)
+            wire.again("c", k + 1)
+    assert wire.agent.round == 70
+    assert wire.agent.eager
+    last, gaps, before = wire.now, [], len(wire.copies())
+    while len(gaps) < 3:
+        wire.now += 0.001
+        wire.agent.tick(wire.now)
+        if len(wire.copies()) > before:
+            before = len(wire.copies())
+            gaps.append(wire.now - last)
+            last = wire.now
+    assert min(gaps) > 0.79 * there_and_back
+
+
+def test_a_neighbour_that_seems_to_come_and_go_is_not_told_everything_each_time_and_puts_nothing_off():
+    wire = Wire()
+    wire.start()
+    told_c = []
+    for k in range(1000):  # milliseconds
+        wire.now += 0.001
+        wire.hello_from("a", state="down")
+        wire.hello_from("a")
+        before = len(wire.copies())
+        wire.agent.tick(wire.now)
+        told_c += [k for to, _, _ in wire.copies()[before:] if to == "c"]
+    assert len(told_c) >= 3
+    assert told_c[0] <= START * 1000 * (1 + JITTER)
+    assert sum(to == "a" for to, _, _ in wire.copies()) <= 2 + len(told_c) + 1.0 / START
+
+
+def test_a_neighbour_that_left_after_the_end_and_is_back_may_be_the_first_to_tell_of_a_new_epoch():
+    wire = Wire(make=lambda part: mix(part, rounds=1))
+    wire.start()
+    wire.message("a", 0)
+    wire.message("c", 0)
+    wire.hello_from("a", state="quit")
+    assert wire.agent.state == LINGERING
+    wire.message("a", 0, incarnation=1, epoch=1)
+    assert wire.agent.epoch == 1
+    assert wire.agent.peers == ("a", "c")
+    wire.message("c", 0, epoch=1)
+    assert wire.agent.state == LINGERING
+
+
+def test_one_that_is_back_with_less_than_it_has_said_finds_out_from_neighbours_that_have_left():
+    net = Network(parts_of(PATH, directed=True), mix, durable=True)
+    net.run_until(lambda: net.agents["a"].round == 11)
+    net.kill("a", down=60.0)
+    net.run_until(lambda: net.agents["b"].state == GONE and net.agents["c"].state == GONE)
+    saved = net.world.stores["a"].saved
+    del saved.log[5:]  # the disk was full from then on
+    net.run(limit=200.0)
+    net.assert_equals_lockstep()
+    assert {agent.epoch for agent in net.agents.values()} == {1}
 
 
 def test_agents_that_have_finished_stay_until_their_neighbours_have_too():

@@ -213,6 +213,20 @@ def test_it_leaves_neighbours_that_are_silent_and_answers_when_one_speaks_again(
     assert [(t, codec.decode(p).body) for t, p, _ in wire.out] == [("test/b/to/a", "b1")]
 
 
+def test_a_neighbour_that_speaks_faster_than_it_ticks_is_told_the_last_words_at_the_pace_of_ticks_only():
+    wire = Wire(make=partial(listen, ticks=2))
+    wire.start()
+    wire.tick(2)
+    wire.status("c", "done")
+    wire.agent.tick(wire.now + 20.0)
+    assert wire.agent.state is GONE
+    del wire.out[:]
+    for k in range(1000):
+        wire.now += 0.001
+        wire.message("a", k)
+    assert 10 <= len(wire.out) <= 1.0 / (0.5 * TICK) + 1
+
+
 # -- memory ---------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from runner import record, run
 from runner.cli import main
 from runner.errors import UserError
 from runner.journal import Journal, read
@@ -102,6 +103,17 @@ def test_journal_keeps_what_happened_and_reads_what_is_whole(tmp_path: Path) -> 
         ("back", "a started again", None),
     ]
     assert json.loads((tmp_path / "events.jsonl").read_text().splitlines()[0])["agents"] == ["a", "b"]
+
+
+def test_faults_of_virtual_time_stand_between_the_rounds_in_which_they_struck(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    crash = 'faults.event=[{kind = "crash", at = 0.3, agents = ["a03"], down = 0.5}]'
+    run("star-9", virtual=True, plot=False, out=out, overrides=[crash])
+    (event,) = read(out)
+    assert (event["kind"], event["agents"], event["lasts"]) == ("crash", ["a03"], None)
+    assert event["text"] == "crash a03 for 0.5 s, at 0.3 virtual s"
+    times = record.read(out).time
+    assert times.min() < event["time"] < times.max()
 
 
 def test_journal_that_cannot_be_written_warns_once(tmp_path: Path) -> None:

@@ -34,6 +34,14 @@ def corn(**rules: Any) -> dict[str, Unicast]:
     return {i: Unicast(i, v, [link], **rules) for i, v in VALUES.items()}
 
 
+def published_corn(**rules: Any) -> dict[str, Unicast]:
+    """One link of capacity 1, found by searching round numbers with which the published figures come out
+    (spec of chapters 1-3, sections 5, 5b and 6); the data of the published instance are not known."""
+    link = Link("corn", 1.0, dict.fromkeys(FIVE, 1.0))
+    values = (Log(2.0, 0.3), Log(1.0, 0.1), Log(0.8, 0.05), Exponential(1.2, 0.3), SquareRoot(3.0, 0.2))
+    return {i: Unicast(i, v, [link], **rules) for i, v in zip(FIVE, values, strict=True)}
+
+
 def line(**rules: Any) -> dict[str, Unicast]:
     """Three links in a row, unequal coefficients; flows over one, two or all of them."""
     links = [
