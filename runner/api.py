@@ -108,6 +108,7 @@ async def run_async(
     loaded = source if isinstance(source, LoadedScenario) else load_scenario(source, overrides, seed)
     if chosen.hosts is not None and not 1 <= chosen.hosts <= len(loaded.agents):
         raise UserError(f"hosts = {chosen.hosts}: expected 1 to {len(loaded.agents)}, the number of agents")
+    _check_place(chosen)
     broker, lockstep = broker_of(loaded, chosen), _in_lockstep(loaded, chosen)
     radius = guarantee.require(loaded, chosen.warn)
     run_id = directory.new_run_id(str(loaded.spec.name))
@@ -149,7 +150,7 @@ async def _carry(
     except BaseException as error:
         # Whatever it was, it is raised again; the record says that the run did not end.
         try:
-            directory.write_json(run_dir / "failed.json", {"error": str(error) or type(error).__name__})
+            directory.write_json(run_dir / "failed.json", {"error": _why(error)})
         except OSError as unwritten:  # of a disk that is full, say; the error itself counts
             chosen.warn(f"not on file: {unwritten}")
         raise
@@ -180,6 +181,30 @@ def broker_of(loaded: LoadedScenario, chosen: Options) -> Address | None:
         return parse_url(url, ca=files["ca"], cert=files["cert"], key=files["key"])
     except ValueError as error:
         raise UserError(str(error)) from None
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, asyncio.CancelledError | KeyboardInterrupt):
+        return "ended from outside before it was done: Ctrl-C, a signal, or a caller that cancelled it"
+    return str(error) or type(error).__name__
+
+
+def _check_place(chosen: Options) -> None:
+    """Whether what says over which processes and broker to play goes with playing in this one.
+
+    Raises:
+        UserError: naming the options that contradict each other.
+    """
+    if not (chosen.virtual or chosen.lockstep):
+        return
+    here = "--lockstep" if chosen.lockstep else "--virtual"
+    for name in ("hosts", "broker", "ca", "cert", "key"):
+        if (given := getattr(chosen, name)) is not None:
+            # The URL may hold a password.
+            shown = f"--{name}" if name == "broker" else f"--{name} {given}"
+            raise UserError(
+                f"{shown}: {here} plays in one process without a broker; expected only one of the two"
+            )
 
 
 def _in_lockstep(loaded: LoadedScenario, chosen: Options) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from topologies.nearest import did_you_mean
 
@@ -52,6 +52,11 @@ EXAMPLES: Mapping[str, str] = {
 class Parser(argparse.ArgumentParser):
     """A parser that suggests the command, choice or option that was meant."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # Values like ``--sizes -1:1:5`` and ``-1,0,1`` begin with a number, too; no option of ours does.
+        self._negative_number_matcher = re.compile(r"-\.?\d")
+
     def error(self, message: str) -> NoReturn:
         """End with the usage and one line; exit code 2."""
         choice = re.search(r"invalid choice: '?([^' ]+)'? \(choose from (.*)\)", message)
@@ -60,7 +65,8 @@ class Parser(argparse.ArgumentParser):
         elif message.startswith("unrecognized arguments:"):
             known = {option for parser in _all(self) for option in parser._option_string_actions}
             odd = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
-            message += did_you_mean(odd[0], known) if odd else ""
+            # An option that exists is one of another command, and what was meant is not itself.
+            message += did_you_mean(odd[0], known) if odd and odd[0] not in known else ""
         super().error(message)
 
 

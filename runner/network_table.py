@@ -23,12 +23,23 @@ def outcome(result: NetworkResult) -> list[Line]:
             result.allocation_error <= result.tolerance,
         ),
         ("price", f"{result.price_error:.1e} off", "relative to the largest", None),
-        ("welfare", f"{result.welfare:.9g}", f"{missing:.1e} below the optimum", None),
-        ("proved gap", f"{result.gap:.1e}", "the agents' bound on that", result.gap_holds),
+        (
+            "welfare",
+            f"{result.welfare:.9g}",
+            f"{abs(missing):.1e} {'below' if missing >= 0 else 'above'} the optimum, in money",
+            None,
+        ),
+        # Without the guard: the welfare that is missing may be larger by that, and often is.
+        (
+            "proved gap",
+            f"{result.gap:.1e}",
+            "the agents' bound on that; 1e-12 of shares is kept free besides",
+            result.gap_holds,
+        ),
         ("steps", f"{result.steps}", shown, None),
         (
             "accuracy",
-            "proved" if result.proved else "observed",
+            _accuracy(result),
             f"by the agents; prices {result.price_rule}",
             None,
         ),
@@ -70,6 +81,13 @@ def promises(result: NetworkResult) -> list[Line]:
             else []
         ),
     ]
+
+
+def _accuracy(result: NetworkResult) -> str:
+    # Whoever gave up, or was ended by ``max_rounds``, has neither proved the accuracy nor come to rest.
+    if result.proved:
+        return "proved"
+    return "not reached" if result.stopped_unsatisfied else "observed"
 
 
 def _kind(result: NetworkResult) -> str:

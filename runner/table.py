@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from runner.result import RunResult
 
 AGENT_LIMIT = 40
+NARROWEST = 60  # columns
 _OF_ALL_LIVES = "of agents; counts are of all lives, but for the last 0.2 s of a killed one"
 PLOT = "convergence.png"
 
@@ -66,6 +67,8 @@ def print_result(
         agents: whether to add a line for every agent, if there are at most ``AGENT_LIMIT``.
     """
     plain = console.options.ascii_only
+    # Below that rich would cut numbers off without a sign of it; the terminal may break lines instead.
+    console.width = max(console.width, NARROWEST)
     for title, rows in _groups(result):
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
         # The same widths in every group: the groups then read as one table.

@@ -55,6 +55,14 @@ def check_rules(spec: Scenario) -> None:
         raise Invalid(
             Problem("utilities", f"got {shown(given)}", "no such section; environment.values takes its place")
         )
+    if spec.learning.dynamics != "cournot":
+        raise Invalid(
+            Problem(
+                "learning.dynamics",
+                f"got {shown(spec.learning.dynamics)}",
+                'no such section, because mechanism.name = "consensus": nobody responds to beliefs there',
+            )
+        )
     if spec.stopping.scale is not None:
         raise Invalid(
             Problem(

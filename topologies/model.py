@@ -381,7 +381,8 @@ class Scenario(Section):
     title: str = Field(default="", description="one line of text")
     seed: int = Field(default=0, ge=0, description="a whole number >= 0")
     topology: Topology = Field(
-        description="a table with `generator`, with `nodes` and `edges`, or with `file`"
+        description="a table with `generator`, with `nodes` and `edges`, with `file`, "
+        "or, of a network, with `links`"
     )
     environment: AnyEnvironment = Field(
         description="a table with `capacities` and optionally `kind`, `eta`; other kinds have other keys"

@@ -140,7 +140,7 @@ def _efficiency(
         f"promised, {apart:.1e} "
         f"the difference to a second solver; welfare {missing:.1e} short, "
         f"{'proved' if proved else 'claimed'} "
-        f"{gap:.1e}",
+        f"{gap:.1e}, and 1e-12 of shares is kept free",
         flaw,
     )
 

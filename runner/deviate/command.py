@@ -251,7 +251,8 @@ def show(report: Report, out: Path, console: Console) -> None:
         console.print(f"* {how}", style="dim", highlight=False, markup=False)
     for line in verdicts(report):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    console.print(f"figure and numbers: {out}", soft_wrap=True, highlight=False, markup=False)
+    drawn = "figure and numbers" if (out / "deviation.png").exists() else "numbers"
+    console.print(f"{drawn}: {out}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _columns(report: Report) -> list[str]:

@@ -54,12 +54,17 @@ def main(arguments: argparse.Namespace) -> int:
     """
     from runner.figures import figure
     from runner.figures.canvas import PlotUnavailable
+    from runner.figures.graph import VALUES
     from runner.figures.run import open_runs
+    from topologies.nearest import did_you_mean
 
     kind = _format(arguments)
     what = _split(arguments.what)
     for name in what:
         figure.known(name)
+    if arguments.nodes not in VALUES:
+        expected = f"expected one of {', '.join(VALUES)}{did_you_mean(arguments.nodes, VALUES)}"
+        raise UserError(f"--nodes {arguments.nodes}: {expected}")
     runs = open_runs(arguments.runs)
     if not what:
         what = list(figure.overview(runs[0])) if len(runs) == 1 else ["convergence"]

@@ -50,6 +50,14 @@ def test_json_is_one_object_and_what_is_on_file(tmp_path, capsys):
     assert [p["learning"]["rest"] for p in printed["points"]] == [True, False]
 
 
+@pytest.mark.parametrize("sizes", ["-1,1", "-1:1:3"])
+def test_sizes_may_begin_with_a_negative_one(tmp_path, capsys, sizes):
+    star = ["deviate", "star-9", "--agent", "a02", "--strategy", "shift", *PLAIN]
+    code, said, _ = called(capsys, *star, "--sizes", sizes, "--rounds", "3", "--out", tmp_path / "out")
+    assert code == 0
+    assert [p["size"] for p in json.loads(said)["points"]] == [-1.0, 0.0, 1.0]
+
+
 @pytest.mark.parametrize(
     ("sizes", "expected"),
     [("0.5:1.5:3", [0.5, 1.0, 1.5]), ("0.6,0.8", [0.6, 0.8, 1.0]), ("0.2:0.8:4", [0.2, 0.4, 0.6, 0.8, 1.0])],

@@ -85,6 +85,7 @@ def test_what_does_not_go_together_is_refused(
     assert "expected png or svg" in refused(capsys, private, "--out", "figure.pdf")
     assert "ends otherwise" in refused(capsys, private, "--out", "figure.png", "--format", "svg")
     assert "did you mean taxes?" in refused(capsys, private, "--what", "graph", "--nodes", "taxs")
+    assert "--nodes taxs: expected" in refused(capsys, private, "--nodes", "taxs")
     assert "cannot be written" in refused(capsys, private, "--out", tmp_path / "no" / "where.png")
     assert "expected at most 28" in refused(capsys, *[private] * 29)
     assert "expected at most 4" in refused(capsys, *[private] * 5, "--what", "graph")

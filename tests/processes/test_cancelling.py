@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import os
 
 import pytest
@@ -23,11 +24,12 @@ async def test_cancelling_ends_everything_before_it_returns(spy):
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_timeout_is_a_cancellation(spy):
+async def test_timeout_is_a_cancellation_and_the_directory_says_so(spy, tmp_path):
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.8):
-            await run_async("star-9", overrides=ENDLESS)
+            await run_async("star-9", overrides=ENDLESS, out=tmp_path / "run")
     assert not table.family()
+    assert "ended from outside" in json.loads((tmp_path / "run" / "failed.json").read_text())["error"]
 
 
 # What of a run may just have come into being when it is cancelled.

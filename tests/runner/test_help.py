@@ -39,7 +39,10 @@ def test_an_unknown_word_gets_the_nearest(
     assert f"(did you mean {meant}?)" in capsys.readouterr().err
 
 
-def test_nothing_is_suggested_where_nothing_is_near(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("option", ["--zzzzzz", "--grid"])
+def test_nothing_is_suggested_where_nothing_is_near_or_the_option_is_another_commands(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
-        main(["run", "star-9", "--zzzzzz"])
+        main(["run", "star-9", option])
     assert "did you mean" not in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 
 import pytest
 from rich.console import Console
@@ -80,6 +81,9 @@ def test_a_run_that_is_cut_short_breaks_its_promise(tmp_path):
     assert not result.proved
     assert result.stopped_unsatisfied == 18
     assert "18 agents unsatisfied" in result.verdict
+    text = io.StringIO()
+    print_result(result, Console(file=text, width=200))
+    assert re.search(r"accuracy +not reached", text.getvalue())
     assert result.overshoot == 0.0
 
 

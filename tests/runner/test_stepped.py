@@ -66,6 +66,16 @@ def test_lockstep_refuses_what_needs_a_network(override, tmp_path):
         run("summary-tree-31", overrides=[override], out=tmp_path / "run", lockstep=True)
 
 
+@pytest.mark.parametrize("here", ["virtual", "lockstep"])
+@pytest.mark.parametrize("asked", [{"hosts": 2}, {"broker": "mqtt://u:secret@127.0.0.1:1"}])
+def test_processes_and_brokers_are_refused_where_there_are_none(here, asked, tmp_path):
+    (option,) = asked
+    with pytest.raises(UserError, match=f"--{option}.*: --{here} plays in one process") as caught:
+        run("star-9", out=tmp_path / "run", **{here: True}, **asked)
+    assert "secret" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
 def test_what_a_protocol_raises_ends_the_run_and_names_agent_and_round():
     parts = load_scenario("summary-tree-31").parts("run")
 

@@ -160,6 +160,14 @@ def test_the_last_line_says_where_record_and_plot_are(tmp_path: Path):
     )
 
 
+@pytest.mark.parametrize("name", ["rounds", "messages", "allocation", "welfare"])
+def test_no_number_is_cut_off_by_a_terminal_that_is_narrower_than_the_table(name: str):
+    def value(width: int) -> str:
+        return line(printed(width=width), name).partition(name)[2].split()[0]
+
+    assert value(20) == value(200)
+
+
 def test_piped_output_has_no_control_characters_and_fits():
     text = printed(dropped={"undecodable": 3}, agents=True)
     assert all(c == "\n" or c.isprintable() for c in text)

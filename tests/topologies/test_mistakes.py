@@ -420,3 +420,11 @@ def test_unknown_agents_and_nodes_of_networks_and_values_get_the_nearest() -> No
         with pytest.raises(ScenarioError) as caught:
             load_scenario(scenario, [override])
         assert (f"(did you mean {meant}?)" in str(caught.value)) == (meant is not None), str(caught.value)
+
+
+def test_consensus_has_no_beliefs_to_choose() -> None:
+    with pytest.raises(
+        ScenarioError, match=r'learning\.dynamics: got "fictitious" .*expected no such section'
+    ):
+        load_scenario("consensus-ratio-tree-31", ["learning.dynamics=fictitious"])
+    load_scenario("consensus-ratio-tree-31", ["learning.dynamics=cournot"])

@@ -82,6 +82,18 @@ MISTAKES = {
         "capacity = inf",
         "environment.links.one.capacity: got inf",
     ),
+    "a link that nobody uses": (
+        SMALL,
+        "[environment.links.two]",
+        "[environment.links.tow]\ncapacity = 9.0\n[environment.links.two]",
+        "environment.links.tow: no agents use it; expected agents or coefficients (did you mean two?)",
+    ),
+    "a link that nobody uses, beside a backbone": (
+        ROUTED,
+        "[environment.flows]",
+        "[environment.links.idle]\ncapacity = 9.0\n[environment.flows]",
+        "environment.links.idle: no agents use it",
+    ),
     "weight 0": (SMALL, "b = 1.0", "b = 0.0", "link two, agent b: coefficient 0.0"),
     "a negative weight": (SMALL, "b = 1.0", "b = -1.0", "link two, agent b: coefficient -1.0"),
     "an agent without a link": (
@@ -238,6 +250,12 @@ MISTAKES = {
         '[synchrony]\nmode = "free"\n[mechanism]',
         'synchrony.mode: got "free"',
     ),
+    "beliefs, which nobody has here": (
+        SMALL,
+        "[mechanism]",
+        '[learning]\ndynamics = "fictitious"\n[mechanism]',
+        'learning.dynamics: got "fictitious"; expected no such section',
+    ),
     "a section of other utilities": (
         SMALL,
         "[mechanism]",
@@ -249,6 +267,12 @@ MISTAKES = {
         "[environment.links.one]",
         'groups = { g = ["a", "b"] }\n[environment.links.one]',
         "environment.groups",
+    ),
+    "a flow in a group with unicast": (
+        ROUTED,
+        'f5 = { from = "B", to = "A" }',
+        'f5 = { from = "B", to = "A", group = "g" }',
+        'environment.flows.f5.group: got "g"; expected no such key with unicast',
     ),
     "floor with unicast": (
         SMALL,
@@ -267,6 +291,12 @@ MISTAKES = {
         'links = "complete"',
         'links = "star"',
         'topology.links: got "star"; expected "hub", "ring" or "complete"',
+    ),
+    "a misspelt pattern": (
+        SMALL,
+        'links = "complete"',
+        'link = "complete"',
+        "or, of a network, with `links`",
     ),
     "links without a network": (
         '[topology]\nlinks = "hub"\n[environment]\ncapacities = [1.0]\n',
@@ -326,6 +356,12 @@ MISTAKES = {
         'name = "linear"',
         'name = "linear"\nbalance = "everywhere"',
         None,
+    ),
+    "too few agents a row off the equilibrium": (
+        LINEAR.replace('["a", "b", "c", "d", "e"]', '["a", "b", "c", "d"]'),
+        'name = "linear"',
+        'name = "linear"\nbalance = "everywhere"',
+        "mechanism.balance: row row: concerns 4 agents",
     ),
     "a negative reduced coefficient": (
         LINEAR,

@@ -63,6 +63,15 @@ def resolve(environment: NetworkEnvironment, mechanism: NetworkMechanism, folder
                 )
             )
         coefficients = {**dict.fromkeys(section.agents, 1.0), **section.coefficients}
+        if not coefficients:
+            others = [other for other in environment.links if other != name]
+            raise Invalid(
+                Problem(
+                    f"environment.links.{name}",
+                    "no agents use it",
+                    f"agents or coefficients{did_you_mean(name, others)}",
+                )
+            )
         links[name] = {
             "capacity": section.capacity,
             "coefficients": {i: coefficients[i] for i in sorted(coefficients)},

@@ -79,7 +79,7 @@ def load(spec: Scenario, folder: Path) -> tuple[nx.DiGraph, bool, dict[str, dict
             contract_of(agent, public, own)
         except ValueError as error:
             got, _, expected = str(error).partition("; expected ")
-            key = "mechanism" if got.startswith(("eta", "balance")) else "environment"
+            key = "mechanism.balance" if "balance off the equilibrium" in got else "environment"
             raise Invalid(Problem(key, got, expected or "what the mechanism is proved for")) from None
     if mechanism.name == "unicast" and mechanism.eta is not None and len(told) <= FEW:
         _check_eta(public, told)
@@ -182,12 +182,25 @@ def _sections(spec: Scenario) -> tuple[NetworkEnvironment, NetworkMechanism]:
                 '"rounds": with stale sums momentum does not converge, and capacities may be exceeded',
             )
         )
+    if spec.learning.dynamics != "cournot":
+        raise Invalid(
+            Problem(
+                "learning.dynamics",
+                f"got {shown(spec.learning.dynamics)}",
+                f'no such section, because mechanism.name = "{mechanism.name}": mechanism.prices says how',
+            )
+        )
     if spec.utilities != QuadraticFamily():
         raise Invalid(
             Problem("utilities", "given", "no such section; environment.valuations takes its place")
         )
     if environment.groups and mechanism.name == "unicast":
         raise Invalid(Problem("environment.groups", "given", "no such table with unicast"))
+    if mechanism.name == "unicast" and (grouped := [i for i, f in environment.flows.items() if f.group]):
+        got = shown(environment.flows[grouped[0]].group)
+        raise Invalid(
+            Problem(f"environment.flows.{grouped[0]}.group", f"got {got}", "no such key with unicast")
+        )
     for key in ("floor", "ceilings"):
         if getattr(environment, key) and mechanism.name != "linear":
             raise Invalid(Problem(f"environment.{key}", "given", "no such key but with linear"))

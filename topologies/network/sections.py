@@ -8,8 +8,8 @@ from pydantic import Discriminator, Field, PlainValidator, Tag
 from pydantic_core import PydanticCustomError
 
 from topologies.generators import Section
+from topologies.values import ID_RULE, Number, Uniform, number
 from topologies.values import AgentId as Id
-from topologies.values import Number, Uniform, number
 
 FAMILIES = ("log", "exponential", "square-root", "alpha-fair", "quadratic")
 
@@ -114,7 +114,8 @@ class NetworkEnvironment(Section):
 
     kind: Literal["network"] = Field(description='"private-goods", "consensus" or "network"')
     links: dict[Id, LinkSection] = Field(
-        default_factory=dict, description="a table of links, each with a capacity and its agents"
+        default_factory=dict,
+        description=f"a table of links, named by {ID_RULE}, each with a capacity and its agents",
     )
     backbone: Backbone | None = Field(default=None, description="a table with edges or a file")
     flows: dict[Id, Flow] = Field(
