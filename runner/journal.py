@@ -50,7 +50,7 @@ class Journal:
             self._warn(f"what befalls the run is not on file: {self._path}: {error.strerror or error}")
 
     def virtual_fault(self, event: AnyEvent) -> None:
-        """Write down a fault that is being made in virtual time; how long it lasts is left out."""
+        """Write down a fault that is being made in virtual time; how long it lasts takes no time here."""
         self._fault(event, f", at {event.at:g} virtual s")
 
     def fault(self, event: AnyEvent) -> None:
@@ -69,7 +69,9 @@ class Journal:
             where = " | ".join(map(_some, groups)) if groups else _some(agents)
         text = " ".join(word for word in (event.kind, where) if word)
         how_long = " for ever" if for_ever else f" for {lasts:g} s" if lasts is not None else ""
-        self.note(event.kind, text + how_long + virtually, agents, None if virtually else lasts)
+        if virtually and lasts is not None:
+            lasts = 0.0
+        self.note(event.kind, text + how_long + virtually, agents, lasts)
 
 
 def _some(agents: Sequence[str]) -> str:

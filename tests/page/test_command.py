@@ -110,7 +110,7 @@ def test_faults_of_virtual_time_stand_between_the_rounds_in_which_they_struck(tm
     crash = 'faults.event=[{kind = "crash", at = 0.3, agents = ["a03"], down = 0.5}]'
     run("star-9", virtual=True, plot=False, out=out, overrides=[crash])
     (event,) = read(out)
-    assert (event["kind"], event["agents"], event["lasts"]) == ("crash", ["a03"], None)
+    assert (event["kind"], event["agents"], event["lasts"]) == ("crash", ["a03"], 0.0)
     assert event["text"] == "crash a03 for 0.5 s, at 0.3 virtual s"
     times = record.read(out).time
     assert times.min() < event["time"] < times.max()

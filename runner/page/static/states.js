@@ -5,6 +5,7 @@ export const STATES = {
   setup: { title: "setting up", variable: "setup", hollow: true },
   playing: { title: "playing", variable: "playing", hollow: false },
   rest: { title: "at rest", variable: "rest", hollow: false },
+  done: { title: "done", variable: "rest", hollow: false },
   down: { title: "down", variable: "down", hollow: true },
   left: { title: "left", variable: "unknown", hollow: true },
 };
@@ -41,6 +42,8 @@ export function statesAt(data, sketch, frame, following) {
   const next = newest ? now : frame < data.last ? data.timeOf(frame + 1) : now;
   const away = awayWithin(sketch.events, now, next, data.began);
   const left = leftBy(sketch.events, now, data.began);
+  const over = !sketch.live && sketch.outcome !== null && sketch.outcome.failed === undefined;
+  const playing = over && frame === data.last ? "done" : "playing"; // not every mechanism has a threshold
   const states = new Array(data.agents);
   for (let i = 0; i < data.agents; i++) {
     const heard = sketch.states[i];
@@ -48,7 +51,7 @@ export function statesAt(data, sketch, frame, following) {
     else if (away.has(i) || (newest && heard === "x")) states[i] = "down";
     else if (!Number.isNaN(times[i])) {
       const limit = data.thresholds[i];
-      states[i] = limit !== null && limit !== undefined && residuals[i] <= limit ? "rest" : "playing";
+      states[i] = limit !== null && limit !== undefined && residuals[i] <= limit ? "rest" : playing;
     } else states[i] = newest && heard !== "-" ? "setup" : "unknown";
   }
   return states;
