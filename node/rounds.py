@@ -175,8 +175,9 @@ class Rounds(Timekeeper):
             # A neighbour that missed the hello has not started, so it has sent no message that would have
             # let this agent leave round 0; one that missed the goodbye waits for it.
             agent.hello()
-        for j in missing:
-            self._repeat(j, now, self._pacer.times)
+        for _ in range(self._pacer.times):  # everybody once before anybody twice: a write may not hold all
+            for j in missing:
+                self._repeat(j, now)
 
     def asked(self, newest: Message) -> None:
         """See ``Timekeeper``. What is older was said long ago; but one that has been started again may be so
@@ -185,14 +186,14 @@ class Rounds(Timekeeper):
         if 0 <= behind <= 1 or (behind > 1 and newest.incarnation):
             self._repeat_soon(newest.src)
 
-    def _repeat(self, j: AgentId, now: float, times: int = 1) -> None:
+    def _repeat(self, j: AgentId, now: float) -> None:
         """Say the last two messages again to one neighbour, and ask for its message if that is missing."""
         agent = self.agent
         self._repeated[j] = agent.round, now
         topic, payloads = agent.conversation.said_to(j)
         if payloads:
             asks = agent.playing and j not in self._now
-            agent.repeat([(topic, codec.encode_again(asks, payloads))] * times)
+            agent.repeat([(topic, codec.encode_again(asks, payloads))])
 
     def _repeat_soon(self, j: AgentId) -> None:
         """The same, unless it was done just now: then it is on its way, and so may be the answer."""

@@ -10,7 +10,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from runner.errors import RunFailed
+from runner.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,12 +40,12 @@ def main(arguments: argparse.Namespace, parser: Callable[[], argparse.ArgumentPa
         arguments: ``shell``.
         parser: makes the parser that is to be completed.
     Raises:
-        RunFailed: if shtab is missing.
+        UserError: if shtab is missing.
     """
     try:
         import shtab
     except ImportError:
-        raise RunFailed("no completion: shtab is missing; pip install shtab") from None
+        raise UserError("no completion: shtab is missing; pip install shtab") from None
     whole = parser()
     words = _words()
     for action in _actions(whole):

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.errors import RunFailed, UserError
+from runner.errors import UserError
 
 if TYPE_CHECKING:
     import argparse
@@ -49,8 +49,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Read the runs, draw, say where the figure is.
 
     Raises:
-        UserError: for a run that cannot be read, a metric that is not known, a file that cannot be written.
-        RunFailed: if matplotlib is missing.
+        UserError: for a run that cannot be read, a metric that is not known, a file that cannot be written;
+            if matplotlib is missing.
     """
     from runner.figures import figure
     from runner.figures.canvas import PlotUnavailable
@@ -77,7 +77,7 @@ def main(arguments: argparse.Namespace) -> int:
     try:
         figure.draw(runs, what, out, agents=_split(arguments.agents), nodes=arguments.nodes)
     except PlotUnavailable as error:
-        raise RunFailed(str(error)) from None
+        raise UserError(str(error)) from None
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror or error}") from None
     sys.stdout.write(f"{out}\n")
