@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,28 +13,15 @@ from broker import codec, topics
 from broker.virtual import uniform_delay
 from node.agent import LINGER, Agent
 from node.errors import AgentError, ContractMismatch, DuplicateAgent, Misaligned
-from node.pacing import CEILING, JITTER, START
 from node.protocol import Say
 from node.states import GONE, JOINING, LINGERING, PLAYING
-from node.status import Status
 from node.switchboard import Switchboard
 from runner.testing import Network, parts_of
 from tests.node.instances import both_ways
+from tests.node.wire import PATH, Wire, mix
 
-PATH = both_ways([("a", "b"), ("b", "c")])
 RING = both_ways([("a", "b"), ("b", "c"), ("c", "d"), ("d", "a")])
 CYCLE = [("a", "b"), ("b", "c"), ("c", "d"), ("d", "a"), ("a", "c")]  # directed
-
-
-def mix(part, resume=None, rounds=12):
-    """A protocol whose result depends on every message of every round, and on their order of summation."""
-    x = np.array([float(ord(part.agent[0])) / 7.0, 1.0 / 3.0])
-    for k in range(rounds):
-        heard = yield Say(
-            x * 1.1 + k, kind="mix", accepts=lambda b, src: type(b) is np.ndarray and b.shape == (2,)
-        )
-        x = np.sin(sum(heard.said.values(), x))
-    return tuple(x.tolist())
 
 
 def whisper(part, resume=None, rounds=6):
@@ -55,63 +41,6 @@ def lossy(loss, duplicates=0.2):
         return tuple(rng.uniform(0.0005, 0.05) for _ in range(1 + (rng.random() < duplicates)))
 
     return fate
-
-
-class Wire:
-    """One agent by hand: what it published, and messages from its neighbours."""
-
-    def __init__(self, name="b", edges=PATH, make=mix, **changes):
-        self.now, self.out = 0.0, []
-        part = replace(parts_of(edges, directed=True)[name], **changes)
-        self.agent = Agent(
-            part, lambda part, resume: make(part), self.publish, lambda: self.now, nonce="mine"
-        )
-        self.digest = part.digest()
-
-    def publish(self, topic, payload, *, retain=False):
-        self.out.append((topic, payload, retain))
-
-    def said(self):
-        """Rounds of the messages published on `say` so far."""
-        return [codec.decode(p).round for t, p, _ in self.out if t.endswith("/say")]
-
-    def status(self, nonce, state="up", digest=None, incarnation=0, epoch=0):
-        return Status(state, incarnation, epoch, digest or self.digest, nonce).pack()
-
-    def hello_from(self, *names, state="up", digest=None, nonce="theirs", incarnation=0):
-        for name in names:
-            payload = self.status(nonce, state=state, digest=digest, incarnation=incarnation)
-            self.agent.receive_status(name, payload)
-
-    def start(self):
-        self.agent.hello()
-        self.agent.receive_status(self.agent.id, self.status("mine"))
-        self.hello_from("a", "c")
-
-    def message(self, src, round_, body=None, kind="mix", incarnation=0, epoch=0):
-        body = np.zeros(2) if body is None else body
-        data = codec.encode(codec.Prefix("test", src, incarnation), epoch, round_, kind, body)
-        self.agent.receive(codec.decode(data))
-
-    def again(self, src, *rounds, asks=False):
-        """Messages said again by a neighbour, through the switchboard."""
-        prefix = codec.Prefix("test", src, 0)
-        copies = [codec.encode(prefix, 0, k, "mix", np.zeros(2)) for k in rounds]
-        payload = codec.encode_again(asks, copies)
-        Switchboard("test", [self.agent]).deliver(topics.to("test", src, self.agent.id), payload)
-
-    def copies(self):
-        """What was said again: (to whom, rounds, whether with a question)."""
-        found = []
-        for topic, payload, _ in self.out:
-            if "/to/" in topic:
-                messages, asks = codec.decode_all(payload)
-                if messages[0].again:
-                    found.append((topic.rpartition("/")[2], [m.round for m in messages], asks))
-        return found
-
-
-# -- rounds equal lockstep ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("make", [mix, whisper])
@@ -279,169 +208,6 @@ def test_a_protocol_that_raises_is_reported_with_agent_round_and_cause():
     wire.message("a", 0, 1.0, kind="fine")
     with pytest.raises(AgentError, match=r"agent b, round 0 \(fine\): ZeroDivisionError: no luck"):
         wire.message("c", 0, 1.0, kind="fine")
-
-
-def test_who_is_missing_is_asked_with_the_last_two_rounds_and_growing_pauses_until_a_round_completes():
-    wire = Wire()
-    wire.start()
-    wire.message("a", 0)
-    wire.message("c", 0)
-    wire.message("c", 1)
-    assert wire.said() == [0, 1]
-    times = []
-    while len(times) < 12:
-        wire.now += 0.01
-        before = len(wire.copies())
-        wire.agent.tick(wire.now)
-        if len(wire.copies()) > before:
-            assert wire.copies()[before:] == [("a", [0, 1], True)]
-            times.append(wire.now)
-    pauses = np.diff(times)
-    assert (pauses[:3] > 1.3 * np.array([times[0], *pauses[:2]])).all()
-    assert pauses.max() <= CEILING * (1 + JITTER) + 0.02
-    assert wire.agent.traffic.resent == len(times)
-    wire.message("a", 1)
-    assert wire.said() == [0, 1, 2]
-
-
-def test_a_neighbour_that_asks_is_answered_at_once_and_again_after_a_pause_only():
-    wire = Wire()
-    wire.start()
-    wire.again("a", 0, asks=True)
-    assert wire.copies() == [("a", [0], False)]
-    wire.again("a", 0, asks=True)
-    assert len(wire.copies()) == 1
-    wire.now += START + 0.01
-    wire.again("a", 0, asks=True)
-    assert wire.copies()[1:] == [("a", [0], False)]
-    wire.message("c", 0)
-    assert wire.said() == [0, 1]
-    wire.again("a", 0, asks=True)  # it lacks what led here, and I lack its next word
-    assert wire.copies()[2:] == [("a", [0, 1], True)]
-
-
-@pytest.mark.parametrize(
-    "how", ["a copy that does not ask", "of an older epoch", "of a stranger", "of long ago"]
-)
-def test_what_is_no_question_of_now_is_not_answered(how):
-    wire = Wire()
-    wire.start()
-    for k in range(3 if how == "of long ago" else 0):
-        wire.message("a", k)
-        wire.message("c", k)
-    match how:
-        case "a copy that does not ask":
-            wire.again("a", 0, asks=False)
-        case "of an older epoch":
-            wire.message("a", 0, epoch=1)
-            wire.again("a", 0, asks=True)
-        case "of a stranger":
-            wire.again("x", 0, asks=True)
-        case _:
-            wire.again("a", 0, 1, asks=True)
-    assert wire.copies() == []
-
-
-def test_a_gap_is_asked_for_at_once_only_where_messages_get_lost_and_keep_their_order():
-    wire = Wire()
-    wire.start()
-    wire.message("a", 1)
-    assert wire.copies() == []  # nothing has been lost so far
-    wire.again("a", 0)
-    wire.message("c", 0)
-    assert wire.agent.eager
-    wire.message("c", 1)
-    wire.message("a", 3)
-    assert wire.copies() == [("a", [1, 2], True)]
-    wire.message("a", 2)  # it was only late
-    assert not wire.agent.eager
-    wire.message("c", 2)
-    wire.message("a", 5)
-    assert len(wire.copies()) == 1
-
-
-def test_where_messages_overtake_one_another_a_copy_that_comes_first_is_no_loss_but_one_that_comes_alone():
-    wire = Wire()
-    wire.start()
-    wire.message("a", 1)
-    wire.message("a", 0)
-    wire.message("c", 0)
-    wire.message("c", 1)
-    wire.again("a", 2)
-    assert wire.agent.round == 2
-    for k in (2, 3):
-        assert not wire.agent.eager
-        wire.message("c", k)
-        wire.message("a", k + 1)
-    wire.message("c", 4)
-    assert wire.agent.round == 5
-    assert wire.agent.eager
-
-
-def test_a_question_that_finds_no_answer_is_put_several_times_at_once_where_messages_get_lost():
-    wire = Wire()
-    wire.start()
-    wire.again("a", 0)
-    numbers = []
-    while len(numbers) < 5:
-        before = len(wire.copies())
-        wire.now += 0.002
-        wire.agent.tick(wire.now)
-        if new := wire.copies()[before:]:
-            assert set(map(str, new)) == {str(("c", [0], True))}
-            numbers.append(len(new))
-    assert numbers == [1, 2, 3, 3, 3]
-
-
-def test_a_message_that_comes_after_its_copy_is_not_lost():
-    wire = Wire()
-    wire.start()
-    for k in range(6):
-        wire.again("a", k)
-        wire.message("c", k)
-        wire.message("a", k)
-        assert not wire.agent.eager
-    assert wire.agent.round == 6
-    assert wire.agent.rejected == {"duplicate": 6}
-
-
-def test_no_eager_question_is_sooner_than_an_answer_can_be_there_though_rounds_begin_complete():
-    wire = Wire(make=lambda part: mix(part, rounds=200))
-    wire.start()
-    there_and_back = 0.08
-    for k in range(70):  # what c says comes together with what it says next, as after every loss
-        wire.now += 0.0 if k % 2 else there_and_back
-        wire.message("a", k)
-        if k % 2 == 0:
-            wire.again("c", k)
-            wire.again("c", k + 1)
-    assert wire.agent.round == 70
-    assert wire.agent.eager
-    last, gaps, before = wire.now, [], len(wire.copies())
-    while len(gaps) < 3:
-        wire.now += 0.001
-        wire.agent.tick(wire.now)
-        if len(wire.copies()) > before:
-            before = len(wire.copies())
-            gaps.append(wire.now - last)
-            last = wire.now
-    assert min(gaps) > 0.79 * there_and_back
-
-
-def test_a_neighbour_that_seems_to_come_and_go_is_not_told_everything_each_time_and_puts_nothing_off():
-    wire = Wire()
-    wire.start()
-    told_c = []
-    for k in range(1000):  # milliseconds
-        wire.now += 0.001
-        wire.hello_from("a", state="down")
-        wire.hello_from("a")
-        before = len(wire.copies())
-        wire.agent.tick(wire.now)
-        told_c += [k for to, _, _ in wire.copies()[before:] if to == "c"]
-    assert len(told_c) >= 3
-    assert told_c[0] <= START * 1000 * (1 + JITTER)
-    assert sum(to == "a" for to, _, _ in wire.copies()) <= 2 + len(told_c) + 1.0 / START
 
 
 def test_a_neighbour_that_left_after_the_end_and_is_back_may_be_the_first_to_tell_of_a_new_epoch():
