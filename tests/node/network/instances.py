@@ -9,13 +9,16 @@ import numpy as np
 from node.mechanisms.network.linear import Linear
 from node.mechanisms.network.links import Link
 from node.mechanisms.network.multicast import Multicast
+from node.mechanisms.network.prices import Dynamics
 from node.mechanisms.network.rows import Group, Row
+from node.mechanisms.network.takers import taker
 from node.mechanisms.network.unicast import Unicast
 from node.mechanisms.network.valuations import AlphaFair, Exponential, Log, Quadratic, SquareRoot
 
 if TYPE_CHECKING:
     from typing import Any
 
+    from node.mechanisms.network.taker import Taker
     from node.mechanisms.network.valuations import Valuation
 
 FIVE = tuple(f"a{k}" for k in range(1, 6))
@@ -190,3 +193,27 @@ def random_multicast(seed: int, **rules: Any) -> dict[str, Multicast]:
         )
         for i in names
     }
+
+
+def newton_takers(contracts: dict[str, Any]) -> dict[str, Taker]:
+    """Agents whose prices move by Newton, told each other's constraints."""
+    every = {name: link for c in contracts.values() for name, link in _channels(c).items()}
+    routes = {
+        i: {name: link.coefficients[i] for name, link in every.items() if i in link.coefficients}
+        for i in contracts
+    }
+    found = {}
+    for i, c in contracts.items():
+        told = {name: {j: routes[j] for j in _members(link)} for name, link in _channels(c).items()}
+        if isinstance(c, Linear) and c.group is not None:
+            told[c.group.name] = {j: routes[j] for j in c.group.members}
+        found[i] = taker(c, Dynamics("newton"), told)
+    return found
+
+
+def _channels(contract: Any) -> dict[str, Any]:
+    return contract.rows if isinstance(contract, Linear) else contract.links
+
+
+def _members(link: Any) -> Any:
+    return link.carriers if isinstance(link, Row) else link.members

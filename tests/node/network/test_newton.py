@@ -12,13 +12,11 @@ from hypothesis import strategies as st
 
 from node import lockstep
 from node.mechanisms.network import checks, quadratic
-from node.mechanisms.network.linear import Linear
 from node.mechanisms.network.newton import LEAST_PART, LinkPath, Summary
 from node.mechanisms.network.optimum import program
 from node.mechanisms.network.optimum import solve as plan
 from node.mechanisms.network.prices import Dynamics
 from node.mechanisms.network.quadratic import minimise, solve
-from node.mechanisms.network.rows import Row
 from node.mechanisms.network.sequential import play, settle
 from node.mechanisms.network.takers import taker
 from node.protocols.network.agreement import agreement
@@ -30,29 +28,6 @@ from tests.node.network.test_protocol import STORM
 from topologies import load_scenario
 
 NEWTON = "mechanism.prices=newton"
-
-
-def takers_of(contracts):
-    every = {name: link for c in contracts.values() for name, link in channels(c).items()}
-    routes = {
-        i: {name: link.coefficients[i] for name, link in every.items() if i in link.coefficients}
-        for i in contracts
-    }
-    found = {}
-    for i, c in contracts.items():
-        told = {name: {j: routes[j] for j in members(link)} for name, link in channels(c).items()}
-        if isinstance(c, Linear) and c.group is not None:
-            told[c.group.name] = {j: routes[j] for j in c.group.members}
-        found[i] = taker(c, Dynamics("newton"), told)
-    return found
-
-
-def channels(contract):
-    return contract.rows if isinstance(contract, Linear) else contract.links
-
-
-def members(link):
-    return link.carriers if isinstance(link, Row) else link.members
 
 
 def settled(contracts, takers, rounds, tolerance=1e-6):
@@ -127,7 +102,7 @@ def test_a_path_made_from_its_state_goes_on_with_the_same_bits():
 @pytest.mark.parametrize("seed", [1, 2, 3, 4, 7, 8, 11, 12, 14, 16, 17, 18])
 def test_random_networks_are_settled_in_twenty_moves(seed):
     contracts = instances.random_unicast(seed)
-    assert settled(contracts, takers_of(contracts), 40) <= 20
+    assert settled(contracts, instances.newton_takers(contracts), 40) <= 20
 
 
 # Of the first sixty those in which all optimal amounts are between the floor and the largest amount (A2).
@@ -139,14 +114,14 @@ def test_random_linear_constraints_with_groups_are_settled_in_twenty_moves(seed)
     contracts = instances.random_linear(seed)
     optimum = plan(program(contracts), {i: c.valuation for i, c in contracts.items()})
     assert all(c.lowest < optimum.allocation[i] < c.highest for i, c in contracts.items())
-    assert settled(contracts, takers_of(contracts), 40) <= 20
+    assert settled(contracts, instances.newton_takers(contracts), 40) <= 20
 
 
 @pytest.mark.parametrize("kind", ["corn", "line", "five", "local_goods"])
 def test_the_dual_of_the_kept_points_falls_and_bounds_the_welfare(kind):
     contracts = getattr(instances, kind)()
     optimum = plan(program(contracts), {i: c.valuation for i, c in contracts.items()})
-    takers, kept = takers_of(contracts), []
+    takers, kept = instances.newton_takers(contracts), []
     # Told is what is gained over the floors; nothing in unicast, where they are 0.
     least = math.fsum(c.valuation.value(c.lowest) for c in contracts.values())
     for step in itertools.islice(play(takers), 15):
@@ -170,7 +145,7 @@ def test_agents_do_what_sequential_play_does_bit_for_bit_and_prove_the_end(name)
     contracts = {i: own_of(p).contract for i, p in parts.items()}
     assert first.satisfied
     assert first.moves == 1
-    takers = takers_of(contracts)
+    takers = instances.newton_takers(contracts)
     *_, step, _ = itertools.islice(play(takers), first.steps - 1)
     _, shares = settle(takers, step)
     optimum = plan(program(contracts), {i: c.valuation for i, c in contracts.items()})
