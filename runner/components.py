@@ -132,17 +132,18 @@ def components_of(
     seen: set[str] = set()
     for start in sorted(reports):
         if start not in seen:
-            group = _connected(start, present)
+            group = _connected([start], present)
             seen |= group
             counted = (reports[start]["result"] or {}).get("agents", 0)
             if len(group) < counted:
-                group = _connected(start, _with_unknown(present, reports, links))
-            found.append(_component(sorted(group), reports, free=free))
+                group = _connected([start], _with_unknown(present, reports, links))
+            overtaken = _overtaken(start, group, reports, links) if len(group) < counted else None
+            found.append(overtaken or _component(sorted(group), reports, free=free))
     return sorted(found, key=lambda c: (-c.size, c.agents))
 
 
-def _connected(start: str, present: Mapping[str, Collection[str]]) -> set[str]:
-    group, fringe = {start}, [start]
+def _connected(starts: Collection[str], present: Mapping[str, Collection[str]]) -> set[str]:
+    group, fringe = set(starts), list(starts)
     while fringe:
         for j in present.get(fringe.pop(), ()):
             if j not in group:
@@ -162,6 +163,33 @@ def _with_unknown(
             more.setdefault(i, set()).add(j)
             more.setdefault(j, set()).add(i)
     return more
+
+
+def _overtaken(
+    start: str, group: set[str], reports: Reports, links: Collection[tuple[str, str]]
+) -> Component | None:
+    """A part whose result some that had found it with them have given up since: the agents between them have
+    left for good, so nobody could tell these. What they hold is of a computation that is no more.
+
+    Args:
+        start: an agent of the part that has a result.
+        group: those of it that are known; fewer than took part.
+    """
+    epoch, known = reports[start]["epoch"], set(reports)
+    across: dict[str, set[str]] = {}
+    for i, j in links:
+        across.setdefault(i, set()).add(j)
+        across.setdefault(j, set()).add(i)
+    silent = _connected(group - known, {i: near - known for i, near in across.items()})
+    for i in sorted(known - group):
+        parted = across.get(i, set()) & silent & set(reports[i]["absent"])
+        if parted and reports[i]["epoch"] > epoch:
+            why = (
+                f"its result, of epoch {epoch}, was found with others, of which {i} has begun again in epoch "
+                f"{reports[i]['epoch']}; nobody was left to tell agent {start}"
+            )
+            return Component(tuple(sorted(group)), tuple(sorted(group - known)), epoch, None, None, why)
+    return None
 
 
 def _component(members: list[str], reports: Reports, *, free: bool) -> Component:

@@ -6,7 +6,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from node.account import describe
 from node.states import JOINING
+from runner.components import components_of, current
+from runner.errors import RunFailed
 from runner.simulation.instances import Instance
 from runner.simulation.stores import EXACT
 from runner.simulation.watch import Watch, same_bits
@@ -40,6 +43,7 @@ class MembersWatch(Watch):
         # epoch -> agent -> whom it plays with
         self._peers: dict[int, dict[AgentId, tuple[AgentId, ...]]] = {}
         self._references: dict[tuple[Any, ...], Instance] = {}
+        self._accounts: dict[AgentId, dict[str, Any]] = {}  # of those that have come to an end
         self._forgot: set[AgentId] = set() if case.store in EXACT else set(case.instance.parts)
 
     def happened(self, now: float, what: str) -> None:
@@ -50,6 +54,8 @@ class MembersWatch(Watch):
             self._forgot.add(name)
 
     def _check(self, agent: Agent, before: Position | None, where: str) -> None:
+        if not agent.conversation.finished:
+            self._accounts.pop(agent.id, None)  # it plays again
         if agent.state is JOINING or agent.conversation.saying is None:
             return
         noted = self._peers.setdefault(agent.epoch, {})
@@ -62,6 +68,7 @@ class MembersWatch(Watch):
             self.violate(f"{where}: was in epoch {before[2]} before")
 
     def _result(self, agent: Agent, where: str) -> None:
+        self._accounts[agent.id] = describe(agent)
         if self._free:
             return  # at the end
         reference = self._of(self._together(agent, where)).reference()
@@ -125,6 +132,11 @@ class MembersWatch(Watch):
                 self.violate(f"agent {name} has left without having finished")
         if (wrong := world.contradiction()) is not None:
             self.violate(f"at the end: {wrong}")
+        links = {(i, j) for i, part in self._instance.parts.items() for j in part.hears}
+        try:
+            components_of(current(self._accounts, world.lost), links, free=self._free)
+        except RunFailed as error:
+            self.violate(f"at the end, by the agents' accounts: {error}")
         if self._free:
             for group in components(world):
                 self._promised({i: world.agents[i] for i in group})

@@ -18,9 +18,12 @@ EVENTS = (
     '{kind="leave", at=2.0, agents=["e"]}, {kind="join", at=2.5, agents=["a"]}]'
 )
 
+# So many rounds that nobody is done before the last event.
+LONG = ("mechanism.parameters=proof", "environment.eta=10.0")
+
 
 def test_the_others_find_the_optimum_of_those_that_are_left(tmp_path):
-    result = run("ring-12", overrides=[*SIX, EVENTS], out=tmp_path / "run", plot=False)
+    result = run("ring-12", overrides=[*SIX, *LONG, EVENTS], out=tmp_path / "run", plot=False)
     # Without c and e the ring falls apart: d is alone, and f, a, b go on.
     assert [(part.agents, part.stranded is None) for part in result.components] == [
         (("a", "b", "f"), True),
@@ -37,8 +40,7 @@ def test_the_others_find_the_optimum_of_those_that_are_left(tmp_path):
 
 async def test_whoever_is_ended_by_sigterm_or_killed_does_not_end_the_run(monkeypatch, tmp_path):
     spy = Spy(monkeypatch)
-    long = ("mechanism.parameters=proof", "environment.eta=10.0")  # 1,755 rounds
-    async with Live("ring-12", *SIX, *long, out=tmp_path / "run") as live:
+    async with Live("ring-12", *SIX, *LONG, out=tmp_path / "run") as live:
         await live.until_playing(6)
         os.kill(spy.pid_of("c"), signal.SIGTERM)
         os.kill(spy.pid_of("d"), signal.SIGKILL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from runner import run
 from runner.components import components_of, contradiction, current
 from runner.errors import RunFailed
 
@@ -92,3 +93,51 @@ def test_a_part_that_is_too_small_is_stranded_and_no_mixture():
     assert [(p.size, p.stranded) for p in parts] == [(2, None), (1, few), (1, few)]
     with pytest.raises(RunFailed, match="some have a result and others have none"):
         components_of({**WHOLE, "a": report("bd", stranded=few)}, RING)
+
+
+LINE = [("d", "e"), ("e", "f"), ("f", "a"), ("a", "b")]
+# d, e and f had a result; then e left, and f began again when a came. d hears of none of it.
+ANEW = {
+    "a": report("bf", 2, 3, absent="e"),
+    "b": report("a", 2, 3),
+    "f": report("a", 2, 3, absent="e"),
+}
+
+
+@pytest.mark.parametrize("left", [{}, {"e": report("df", 1, 3)}])
+def test_a_result_that_others_gave_up_unheard_is_no_result(left):
+    reports = current({**ANEW, "d": report("e", 1, 3), **left}, {"e": 2.0})
+    parts = components_of(reports, LINE)
+    assert [(p.agents, p.heard) for p in parts] == [(("a", "b", "f"), ("a", "b", "f")), (("d", "e"), ("d",))]
+    assert parts[0].stranded is None
+    assert "f has begun again in epoch 2; nobody was left to tell agent d" in parts[1].stranded
+
+
+def test_it_is_seen_through_two_that_are_gone_as_well():
+    line = [("d", "e"), ("e", "x"), ("x", "f"), *LINE[2:]]
+    anew = {**ANEW, "f": report("a", 2, 3, absent="x"), "a": report("bf", 2, 3)}
+    parts = components_of({**anew, "d": report("e", 1, 4)}, line)
+    assert parts[1].agents == ("d", "e")
+    assert "f has begun again" in parts[1].stranded
+
+
+def test_a_count_that_nobody_explains_by_a_later_epoch_is_refused():
+    for f in (report("a", 1, 3, absent="e"), report("a", 2, 3)):
+        reports = {"a": report("bf", f["epoch"], 3), "b": report("a", f["epoch"], 3), "f": f}
+        with pytest.raises(RunFailed, match=r"agent d .* counted 4 of themselves, but there are 2"):
+            components_of({**reports, "d": report("e", 1, 4)}, LINE)
+
+
+def test_whoever_leaves_after_the_end_takes_the_result_of_those_behind_along_if_the_others_begin_again():
+    ring = 'topology={nodes=["a","b","c","d","e","f"], edges=[["a","b"],["b","c"],["c","d"],["d","e"],["e","f"],["f","a"]]}'  # noqa: E501
+    events = (
+        'faults.event=[{kind="crash", at=0.3, agents=["c"], down="forever"}, '
+        '{kind="leave", at=4.0, agents=["e"]}, {kind="join", at=4.5, agents=["a"]}]'
+    )
+    alone = (ring, "environment.capacities=[6.0]", 'recovery={on_down="continue", grace=1.5}', events)
+    result = run("ring-12", overrides=alone, virtual=True, plot=False)
+    assert [(p.agents, p.epoch) for p in result.components] == [(("a", "b", "f"), 2), (("d", "e"), 1)]
+    assert result.stranded == ["d"]
+    assert set(result.allocation) == {"a", "b", "f"}
+    assert result.allocation_error <= result.tolerance
+    assert not result.kept_promise
