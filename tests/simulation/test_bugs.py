@@ -41,13 +41,13 @@ def first_failure(driver, first=0, free=False):
 @pytest.mark.parametrize(
     ("driver", "first", "said"),  # where to begin, so that the search is short
     [
-        (bugs.OneRound, 0, "liveness: "),
-        (bugs.AcknowledgesReceipt, 16, "liveness: "),
-        (bugs.ForgetsPrevious, 900, "liveness: "),
-        (bugs.MixesEpochs, 5, ""),
-        (bugs.SpeaksFirst, 0, ""),
-        (bugs.GivesUp, 87, "liveness: "),
-        (bugs.Raises, 0, "escaped: KeyError"),
+        (bugs.OneRound, 13, "liveness: "),
+        (bugs.AcknowledgesReceipt, 20, "liveness: "),
+        (bugs.ForgetsPrevious, 910, "liveness: "),
+        (bugs.MixesEpochs, 22, ""),
+        (bugs.SpeaksFirst, 16, ""),
+        (bugs.GivesUp, 89, "liveness: "),
+        (bugs.Raises, 11, "escaped: KeyError"),
     ],
     ids=lambda value: getattr(value, "__name__", "-"),
 )
@@ -60,7 +60,7 @@ def test_a_driver_with_a_known_mistake_fails_on_some_seed_and_the_right_one_does
 
 @pytest.mark.parametrize(
     ("driver", "first", "said"),
-    [(bugs.Trusting, 130, ""), (bugs.Silent, 100, "liveness: "), (bugs.SpeaksFirst, 218, "")],
+    [(bugs.Trusting, 193, ""), (bugs.Silent, 123, "liveness: "), (bugs.SpeaksFirst, 220, "")],
     ids=lambda value: getattr(value, "__name__", "-"),
 )
 def test_a_mistake_of_free_mode_fails_on_some_seed_and_the_right_driver_does_not(driver, first, said):
