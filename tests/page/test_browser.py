@@ -61,7 +61,7 @@ def test_recorded_run_is_drawn_replayed_and_told_without_a_complaint(
     page.evaluate(REWIND)
     first = eyes.number("frame")
     assert first < last
-    eyes.until("document.querySelector('#numbers').innerText.includes('0.')")
+    eyes.until(f"document.querySelector('#numbers b').textContent === '{first}'")
     eyes.until(f"Number(document.querySelector('tbody tr td:nth-child(4)').textContent) !== {allocation}")
     # In a time that is the test's, so that a machine that is busy has not played to the end meanwhile.
     page.clock.pause_at(page.evaluate("Date.now() / 1000") + 60)
