@@ -10,6 +10,7 @@ from node.agent import Agent
 from node.consensus.counters import NEVER
 from node.protocol import Say
 from node.protocols import allocate as allocating
+from runner import components
 from runner.simulate import simulate
 from runner.simulation.cases import draw
 from runner.simulation.instances import instance
@@ -123,3 +124,11 @@ def test_a_driver_that_mistakes_who_is_there_fails_and_the_right_one_does_not(dr
     assert verdict is not None
     assert any(violation.startswith(said) for violation in verdict.violations), verdict.violations
     assert simulate(case, make_agent=Agent).violations == []
+
+
+def test_a_judge_that_does_not_see_who_began_again_unheard_is_found(monkeypatch):
+    case = draw(2259)
+    assert simulate(case).violations == []
+    monkeypatch.setattr(components, "_overtaken", lambda *what: None)
+    (violation,) = simulate(case).violations
+    assert "counted 14 of themselves, but there are 8" in violation
