@@ -226,6 +226,18 @@ def finite(value: Any, nest: int = NEST_LIMIT) -> bool:
     return True
 
 
+def largest(value: Any) -> float:
+    """The size of the largest number in a decoded value; 0 if there is none."""
+    kind = type(value)
+    if kind is np.ndarray:
+        return float(np.abs(value).max()) if value.size else 0.0
+    if kind is tuple:
+        return max(map(largest, value), default=0.0)
+    if kind is dict:
+        return max(map(largest, value.values()), default=0.0)
+    return abs(float(value)) if kind is float or kind is int else 0.0
+
+
 def _pack_array(value: Any) -> msgpack.ExtType:
     if type(value) is np.ndarray and value.dtype == _FLOAT and value.ndim <= _MAX_DIMS:
         return msgpack.ExtType(_ARRAY, _array_head(value.shape) + value.tobytes())

@@ -8,7 +8,12 @@ import pytest
 from broker import codec, topics
 from node import lockstep, status
 from node.agent import Agent
-from node.protocol import Heard
+from node.consensus.averages import PLAUSIBLE
+from node.consensus.flow import flow_updating
+from node.consensus.metropolis import metropolis
+from node.consensus.ratio import ratio
+from node.errors import AgentError
+from node.protocol import Heard, Say
 from node.restarts import BURST, EVERY, FAR, Restarts
 from node.states import GONE, JOINING, LINGERING, PLAYING
 from node.status import Status
@@ -281,3 +286,58 @@ def test_rounds_far_ahead_are_counted_and_not_kept():
     assert not keeper._now
     assert not keeper._next
     assert not keeper._copied
+
+
+# -- huge numbers -------------------------------------------------------------------------------------
+
+
+def squares(part):
+    total = 0.0
+    while True:
+        heard = yield Say(total, kind="mix", accepts=lambda body, src: type(body) is float)
+        total = sum(float(np.multiply(x, x)) for x in heard.said.values())
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_a_failure_after_a_huge_number_names_who_said_it():
+    wire = playing(make=squares)
+    wire.message("a", 0, body=3.0)
+    with pytest.raises(AgentError, match=r"agent b, round 1 \(mix\): ValueError: .*; c said 1e\+200$"):
+        wire.message("c", 0, body=1e200)
+
+
+def test_a_failure_after_ordinary_numbers_names_nobody_else():
+    def failing(part):
+        yield Say(0.0, kind="mix")
+        raise KeyError("x")
+
+    wire = playing(make=failing)
+    wire.message("a", 0, body=(1.0, -(2**60), "text", None, {"k": np.zeros(0)}))
+    with pytest.raises(AgentError, match=r"KeyError: 'x'$"):
+        wire.message("c", 0, body=1e99)
+
+
+@pytest.mark.parametrize(
+    ("make", "word"),
+    [
+        (lambda: ratio(1.0, ["a"]), lambda size: (size, 1.0)),
+        (lambda: ratio(1.0, ["a"]), lambda size: (0.5, -size)),
+        (lambda: flow_updating(1.0, ["a"]), lambda size: (0, size)),
+    ],
+)
+def test_averages_take_no_number_that_no_average_leads_to(make, word):
+    """A sum of such a number with others would overflow, and end the honest agent."""
+    accepts = next(make()).accepts
+    assert accepts(word(PLAUSIBLE), "a")
+    assert not accepts(word(np.nextafter(PLAUSIBLE, np.inf).item()), "a")
+    assert not accepts(word(1.7976931348623157e308), "a")
+
+
+def test_metropolis_averaging_takes_no_such_number_either():
+    protocol = metropolis(1.0, ["a"])
+    next(protocol)
+    accepts = protocol.send(Heard({"a": 1})).accepts
+    assert accepts(-PLAUSIBLE, "a")
+    assert not accepts(-1e308, "a")
+    with pytest.raises(ValueError, match="up to 2\\^960 can be averaged"):
+        next(metropolis(1e300, ["a"]))
