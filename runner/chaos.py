@@ -194,10 +194,14 @@ class Chaos:
         for agent, factor in self._faults.slow.items():
             self._spawn(self._slow(agent, factor), f"slow-{agent}")
         for event in self._events:
-            await asyncio.sleep(max(0.0, event.at - self.clock()))
+            await self._until(event.at)
             self._happens(event)
             self._make(event)
             self.done.append((self.clock(), event))
+
+    async def _until(self, at: float) -> None:
+        """Wait until so many seconds after the agents were let go."""
+        await asyncio.sleep(max(0.0, at - self.clock()))
 
     def _make(self, event: AnyEvent) -> None:
         match event:
