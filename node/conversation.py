@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Outgoing = list[tuple[str, bytes]]
 # No agent that plays says a larger number: it gives up before (``node.protocols.play.DIVERGED``).
 HUGE = 1e100
+# Of messages: one that passes on what it has heard may become too long itself.
+LONG = codec.SIZE_LIMIT // 4
 
 
 class Links:
@@ -200,13 +202,16 @@ class Conversation:
 
     def _failed(self, error: Exception, said: Mapping[AgentId, Message] | None = None) -> AgentError:
         """The protocol is the user's code: whatever it raises or says wrongly ends this agent, named; so is
-        a neighbour that has just said a number that explains it."""
+        a neighbour that has just said what explains it, a number or a length."""
         if isinstance(error, AgentError):
             return error
         text = f"agent {self._agent}, round {self.round} ({self.kind}): {type(error).__name__}: {error}"
         largest = {j: codec.largest((message.body, message.told)) for j, message in (said or {}).items()}
-        huge = [f"{j} said {size:.3g}" for j, size in sorted(largest.items()) if size > HUGE]
-        return AgentError(f"{text}; {', '.join(huge[:3])}" if huge else text)
+        why = [f"{j} said {size:.3g}" for j, size in sorted(largest.items()) if size > HUGE]
+        if isinstance(error, ValueError) and said:
+            lengths = {j: len(message.raw) for j, message in sorted(said.items())}
+            why += [f"{j} said {length} bytes" for j, length in lengths.items() if length > LONG]
+        return AgentError(f"{text}; {', '.join(why[:3])}" if why else text)
 
     def said_to(self, j: AgentId) -> tuple[str, list[bytes]]:
         """(the topic that one neighbour alone reads, what it may still need to read there, oldest first)."""

@@ -12,6 +12,7 @@ from node.consensus.averages import PLAUSIBLE
 from node.consensus.flow import flow_updating
 from node.consensus.metropolis import metropolis
 from node.consensus.ratio import ratio
+from node.consensus.survey import survey
 from node.errors import AgentError
 from node.protocol import Heard, Say
 from node.restarts import BURST, EVERY, FAR, Restarts
@@ -341,3 +342,30 @@ def test_metropolis_averaging_takes_no_such_number_either():
     assert not accepts(-1e308, "a")
     with pytest.raises(ValueError, match="up to 2\\^960 can be averaged"):
         next(metropolis(1e300, ["a"]))
+
+
+def test_a_neighbour_that_invents_agents_ends_the_survey_before_it_fills_the_memory(monkeypatch):
+    monkeypatch.setattr("node.consensus.survey.MOST_AGENTS", 1000)
+    protocol = survey("b")
+    next(protocol)
+    protocol.send(Heard({"a": (("a",), 0), "c": (("c",), 0)}))
+
+    def invented(k):
+        return Heard({"a": ((), 0), "c": (tuple(f"{k}-{i}" for i in range(100)), 0)})
+
+    for k in range(9):
+        protocol.send(invented(k))
+    with pytest.raises(ValueError, match=r"neighbour c tells of 100 more agents in round 11: .* than 1000"):
+        protocol.send(invented(9))
+
+
+def test_whoever_says_so_much_that_passing_it_on_is_too_long_is_named():
+    def gathering(part):
+        heard = yield Say((), kind="mix")
+        yield Say((part.agent, *heard.said.values()), kind="mix")
+
+    wire = playing(make=gathering)
+    wire.message("a", 0, body=("x" * 300,))
+    body = np.zeros(codec.SIZE_LIMIT // 8 - 10)
+    with pytest.raises(AgentError, match=r"at most 1048576 are read; c said 10485\d\d bytes$"):
+        wire.message("c", 0, body=body)
