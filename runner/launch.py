@@ -23,6 +23,7 @@ from runner.directory import announce
 from runner.errors import RunFailed, UserError
 from runner.hosts import Hosts, Message, distribute
 from runner.journal import Journal
+from runner.keeper import keep
 from runner.launched import Launched, Warn, Watch
 from runner.scribe import Scribe
 from runner.start import start_message
@@ -150,7 +151,8 @@ async def run_processes(
                 stores={agent: str(directory) for agent, directory in stores.items()},
                 sync=recovery.durable == "round",
                 import_path=[str(Path(folder).resolve()) for folder in settings.import_path],
-                patient=recovery.restart,  # whoever comes back may find the broker dead as well
+                # Whoever comes back may find the broker dead as well, and ours may be moving its store.
+                patient=recovery.restart or own,
             )
             return {
                 **message,
@@ -252,19 +254,15 @@ async def _broker(
     if chaos:
         chaos.take_broker(broker)
 
+    async def keeps_store() -> bool:
+        return await chaos.before_broker() if chaos else True
+
     async def watch() -> None:
-        while True:
-            reason = await broker.wait_ended()
-            if not loaded.spec.recovery.restart:
-                return launched.fail(RunFailed(f"the broker ended: {reason}"))
-            settings.warn(f"the broker ended and is started again: {reason.partition(';')[0]}")
-            journal.note("down", "the broker is down")
-            keep_store = await chaos.before_broker() if chaos else True
-            try:
-                await broker.restart(keep_store=keep_store)
-            except BrokerError as error:
-                return launched.fail(RunFailed(f"the broker ended and cannot be started again: {error}"))
-            journal.note("back", "the broker is back")
+        revive = loaded.spec.recovery.restart
+        try:
+            await keep(broker, settings.warn, journal, revive=revive, keeps_store=keeps_store)
+        except RunFailed as error:
+            launched.fail(error)
 
     watching = asyncio.create_task(watch(), name="broker-watch")
     watching.add_done_callback(partial(_ended, launched))
