@@ -107,7 +107,7 @@ def draw(mechanism: str, graph: nx.DiGraph, rng: random.Random) -> tuple[dict[st
 
 
 def _relays(graph: nx.DiGraph, members: Sequence[AgentId]) -> list[AgentId]:
-    """A member without which those that are left, two at least, are not connected among themselves; or none."""
+    """A member without which those that are left, two at least, are not connected; or none."""
     for i in sorted(members):
         others = set(members) - {i}
         if len(others) > 1 and not nx.is_strongly_connected(graph.subgraph(others)):
