@@ -114,7 +114,7 @@ def connect(
         grant = grants[name]
         address = replace(via or broker.address, user=grant.user, password=grant.password)
         client = make(address, will)
-        await client.transport.open()
+        await client.transport.open(WAIT)
         return client
 
     return opened

@@ -16,9 +16,10 @@ from broker.embedded import EmbeddedBroker
 from broker.mqtt import make_transport
 from node.status import DOWN, UP, Status
 from node.telemetry import Telemetry
-from runner import directory, journal, run_async
+from runner import directory, journal
 from runner.page import scene
 from runner.page.follow import Follower
+from tests.page.conftest import WAIT
 from tests.processes.live import ENDLESS, Live
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ async def test_observer_hears_measurements_and_statuses_and_can_say_nothing() ->
         other.publish("r/a/say", b"not for observers")
         other.publish("r/a/telemetry", b"1")
         other.publish("r/a/status", b"2")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WAIT):
             await all_came.wait()
         await one.close()
         await other.close()
@@ -87,15 +88,12 @@ async def test_observer_hears_measurements_and_statuses_and_can_say_nothing() ->
 @pytest.mark.processes
 async def test_follower_sees_a_run_begin_play_and_end_with_its_whole_record(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    running = asyncio.create_task(run_async("star-9", hosts=1, out=out, plot=False))
-    async with asyncio.timeout(60):
-        while "observer" not in (scene.alive(out) or {}):
-            assert not running.done()
-            await asyncio.sleep(0.005)
+    async with Live("star-9", hosts=1, out=out) as live, asyncio.timeout(WAIT):
+        await live.until(lambda: "observer" in (scene.alive(out) or {}), "it says where to look on")
         follower = Follower(scene.read(out))
         follower.open()
         assert follower.live
-        await asyncio.gather(follower.follow(), running)
+        await asyncio.gather(follower.follow(), live.task)
     assert not follower.live
     assert not (out / "live.json").exists()
     assert not (out / "events.jsonl").exists(), "nothing has happened"

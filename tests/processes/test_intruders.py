@@ -348,6 +348,26 @@ async def test_malformed_statuses_are_counted_and_change_nothing(held, expected)
     assert {kind: result.dropped[kind] for kind in messages} == {k: 9 * len(v) for k, v in messages.items()}
 
 
+async def test_a_storm_of_newer_epochs_is_survived_and_its_source_is_named(held, expected):
+    async with Live("star-9") as run:
+        await until_all_wait(run)
+        async with intruder(held, "a01") as speaker:
+            say, prefix = topics.say(held.run, "a01"), codec.Prefix(held.run, "a01", 0)
+            head = b"\x99" + codec.pack(held.run) + codec.pack("a01")
+            deep = head + b"\0\0\0\0\xa1k" + b"\x91" * 900 + b"\1\xc0"
+            for epoch in (*range(1, 300), codec.COUNT_LIMIT - 1):
+                speaker.publish(say, codec.encode(prefix, epoch, 0, "survey", None))
+                speaker.publish(say, deep)
+            await run.until(lambda: run.progress[HUB]["rejected"].get("undecodable") == 300, "all have come")
+        held.let_go()
+        result = await run.result()
+    assert outcome(result) == expected
+    assert result.dropped["far-epoch"] == 1
+    assert result.dropped["epoch-storm"] > 100
+    (warning,) = [text for text in run.warnings if "started again" in text]
+    assert "at the word of a01" in warning
+
+
 # -- neighbourhoods are the broker's business ----------------------------------------------------------
 
 
