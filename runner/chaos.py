@@ -221,10 +221,11 @@ class Chaos:
                     self._spawn(self._pause(host, event.lasts), f"pause-{host}")
             case Cut():
                 links = frozenset(event.links)
-                self.weather.cut(event.at + event.lasts, lambda i, j: (i, j) in links)
+                self.weather.cut(self.clock() + event.lasts, lambda i, j: (i, j) in links)
             case Partition():
                 group = {agent: k for k, members in enumerate(event.groups) for agent in members}
-                self.weather.cut(event.at + event.lasts, lambda i, j: group.get(i) != group.get(j))
+                until = self.clock() + event.lasts
+                self.weather.cut(until, lambda i, j: group.get(i) != group.get(j))
             case BrokerKill():
                 self._kill_broker(event)
 
