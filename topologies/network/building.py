@@ -51,8 +51,8 @@ def resolve(environment: NetworkEnvironment, mechanism: NetworkMechanism, folder
     Raises:
         Invalid: naming link, agent or flow.
     """
-    for name, members in sorted(environment.groups.items()):
-        _once(f"environment.groups.{name}", members)
+    for name, given in sorted(environment.groups.items()):
+        _once(f"environment.groups.{name}", given)
     groups = {name: tuple(sorted(members)) for name, members in sorted(environment.groups.items())}
     if (environment.backbone is None) != (not environment.flows):
         raise Invalid(Problem("environment", "has only one of backbone and flows", "both, or links by hand"))
