@@ -129,6 +129,7 @@ async def run_processes(
                 **recorder,
                 "place": address.place(),
                 "agents": sorted(loaded.recorded),
+                "patient": own,
             }
             scribe = Scribe(
                 config, settings.warn, restart=loaded.spec.recovery.restart, **_receipts(hosts, shares)
@@ -151,8 +152,10 @@ async def run_processes(
                 stores={agent: str(directory) for agent, directory in stores.items()},
                 sync=recovery.durable == "round",
                 import_path=[str(Path(folder).resolve()) for folder in settings.import_path],
-                # Whoever comes back may find the broker dead as well, and ours may be moving its store.
-                patient=recovery.restart or own,
+                # Our own broker has answered, and its end would be noticed: a first connection that breaks or
+                # takes too long is a machine that stands still, or a broker
+                # that moves its store. Whoever comes back may find any broker dead.
+                patient=own or recovery.restart,
             )
             return {
                 **message,
