@@ -153,8 +153,8 @@ async def run_processes(
                 sync=recovery.durable == "round",
                 import_path=[str(Path(folder).resolve()) for folder in settings.import_path],
                 # Our own broker has answered, and its end would be noticed: a first connection that breaks or
-                # takes too long is a machine that stands still, or a broker that moves its store. Whoever comes
-                # back may find any broker dead.
+                # takes too long is a machine that stands still, or a broker that moves its store. Whoever
+                # comes back may find any broker dead.
                 patient=own or recovery.restart,
             )
             return {
