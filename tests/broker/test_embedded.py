@@ -373,6 +373,31 @@ async def test_log_that_grows_keeps_its_end_only(monkeypatch, scratch, tmp_path_
     assert list(scratch.iterdir()) == []
 
 
+async def test_server_with_much_to_say_at_its_end_is_heard_out(monkeypatch, scratch, tmp_path_factory):
+    program = tmp_path_factory.mktemp("bin") / "nats-server"
+    program.write_text(
+        f"#!{sys.executable}\nimport signal, sys\n"
+        "def end(*_):\n"
+        "    print('x' * 1_000_000, flush=True)\n    open(sys.argv[1], 'w').close()\n    sys.exit()\n"
+        "signal.signal(signal.SIGTERM, end)\nprint('up', flush=True)\nwhile True: signal.pause()\n"
+    )
+    program.chmod(0o700)
+    guard = Path(guarded.__file__).with_name("guard.py").read_text().replace("GRACE = 3.0", f"GRACE = {WAIT}")
+    patient = tmp_path_factory.mktemp("guard") / "guard.py"
+    patient.write_text(guard)
+    monkeypatch.setattr(guarded, "__file__", str(patient))
+    monkeypatch.setattr(guarded, "_STOP_TIMEOUT", 2 * WAIT)
+    run = guarded.GuardedServer(Address("127.0.0.1", 1))
+    said_all = tmp_path_factory.mktemp("said") / "all"
+    await run.start([str(program), str(said_all)])
+    async with asyncio.timeout(WAIT):
+        while not run.log:  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.01)
+    await run.end()
+    assert said_all.exists()
+    assert list(scratch.iterdir()) == []
+
+
 OWNER = """
 import asyncio, os, signal, sys
 from broker.embedded import EmbeddedBroker
