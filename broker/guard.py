@@ -29,7 +29,11 @@ GRACE = 3.0
 LOG_LIMIT = 4_000_000
 # A nats-server's own lines on a store that fails, after process id and time; a client's begin with its
 # address, and quote what it sent.
-_UNSTORED = (b"[ERR] JetStream failed to store ", b"[WRN] Filesystem permission denied while writing ")
+_UNSTORED = (
+    b"[ERR] JetStream failed to store ",
+    b"[WRN] Stream create failed for ",
+    b"[WRN] Filesystem permission denied while writing ",
+)
 _LONGEST = 100_000  # bytes of a line that is looked at
 
 

@@ -331,6 +331,24 @@ async def test_store_that_cannot_be_written_is_heard_of_and_the_broker_moves(tmp
     assert {path.name for path in scratch.iterdir()} == {"memory", "limited-server"}
 
 
+async def test_server_that_cannot_begin_a_store_is_started_in_another_place(tmp_path, scratch, monkeypatch):
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    monkeypatch.setattr(place, "MEMORY", memory)
+    spoil(monkeypatch, tmp_path, blocks=0)
+    limited, whole = embedded.find_server("nats"), embedded.find_server("nats")
+    write = EmbeddedBroker._write_config
+
+    def written(broker, binary, run):
+        command = write(broker, binary, run)
+        return [limited if run.directory.parent == memory else whole, *command[1:]]
+
+    monkeypatch.setattr(EmbeddedBroker, "_write_config", written)
+    async with EmbeddedBroker([SPEAKER]) as broker:
+        assert broker.place == scratch
+        assert list(memory.iterdir()) == []
+
+
 async def test_only_the_servers_own_words_tell_that_its_store_fails(scratch, tmp_path_factory):
     said = "[ERR] JetStream failed to store a msg on stream 's': no space left on device"
     quoted = (
