@@ -34,6 +34,8 @@ _UNSTORED = (
     b"[WRN] Stream create failed for ",
     b"[WRN] Filesystem permission denied while writing ",
 )
+# A consumer may be refused for other reasons, too.
+_CONSUMER = b"[WRN] Consumer create failed for ", b": error creating store for consumer: "
 _LONGEST = 100_000  # bytes of a line that is looked at
 
 
@@ -66,7 +68,7 @@ class Log:
         self._rest = self._rest[:_LONGEST]
         for line in lines:
             said = line.split(b" ", 3)[-1]
-            if said.startswith(_UNSTORED):
+            if said.startswith(_UNSTORED) or (said.startswith(_CONSUMER[0]) and _CONSUMER[1] in said):
                 _tell("unstored " + said.decode(errors="replace")[:1000])
         return bool(text)
 
