@@ -71,6 +71,17 @@ def check_rules(spec: Scenario) -> None:
                 "no such key; the tolerance of consensus is absolute",
             )
         )
+    exact = mechanism.primitive not in AVERAGES
+    if spec.stopping.rule not in (("counters",) if exact else ("counters", "windows")):
+        raise Invalid(
+            Problem(
+                "stopping.rule",
+                f"got {shown(spec.stopping.rule)}",
+                f"no such key; {mechanism.primitive} is exact after so many rounds, and ends then"
+                if exact
+                else '"counters" or "windows"',
+            )
+        )
     if spec.synchrony.mode == "free" and mechanism.primitive not in FREE:
         raise Invalid(
             Problem(
