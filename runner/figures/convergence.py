@@ -183,7 +183,9 @@ def _curves(run: Run) -> Iterator[Curve]:
     else:
         yield Curve(deviations(record, "price", result.optimal_prices), "price error", ORANGE)
     if not run.partly:  # the taxes of some do not say whether those of all balance
-        yield Curve(tax_balance(record), "|sum of taxes| / sum |taxes|", GREEN, 1.3, DASHES[1])
+        # Of a network, as they were in each step; what is paid in the end is settled, and adds up to rounding.
+        settled = "\nbefore they are settled" if isinstance(result, NetworkResult) else ""
+        yield Curve(tax_balance(record), f"|sum of taxes| / sum |taxes|{settled}", GREEN, 1.3, DASHES[1])
     if not isinstance(result, NetworkResult):
         rounds, residual, _ = record.series("residual")
         off = Errors(rounds, largest(residual))

@@ -74,6 +74,7 @@ def test_network_run_is_shown_to_the_step_that_came_out(tmp_path: Path) -> None:
     frames = follower.frames
     last = float(np.nanmax(frames.values["error"][frames.used - 1]))
     assert last == pytest.approx(result.allocation_error, rel=1e-6)
+    assert follower.sketch()["outcome"]["used"] == result.used
 
 
 def _remove(name: str) -> Callable[[Path], None]:

@@ -290,6 +290,11 @@ class Page {
       if (outcome.messages !== undefined) shown.push(["messages", count(outcome.messages)]);
       if (outcome.restarts) shown.push(["restarts", count(outcome.restarts)]);
       if (outcome.seconds !== undefined) shown.push(["seconds", number(outcome.seconds, 3)]);
+      const loads = Object.entries(outcome.used ?? {});
+      if (loads.length) {
+        const [link, load] = loads.reduce((most, each) => (each[1] > most[1] ? each : most));
+        shown.push([`load of ${link}, the fullest link`, `${number(100 * load, 4)} %`]);
+      }
     }
     $("numbers").replaceChildren(
       ...shown.map(([title, value]) => {
