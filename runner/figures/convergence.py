@@ -183,7 +183,7 @@ def _curves(run: Run) -> Iterator[Curve]:
     else:
         yield Curve(deviations(record, "price", result.optimal_prices), "price error", ORANGE)
     if not run.partly:  # the taxes of some do not say whether those of all balance
-        # Of a network, as they were in each step; what is paid in the end is settled, and adds up to rounding.
+        # Of a network as they were in each step; in the end they are settled, and add up to rounding.
         settled = "\nbefore they are settled" if isinstance(result, NetworkResult) else ""
         yield Curve(tax_balance(record), f"|sum of taxes| / sum |taxes|{settled}", GREEN, 1.3, DASHES[1])
     if not isinstance(result, NetworkResult):
