@@ -26,7 +26,7 @@ from runner.check.lines import (
     unchecked,
 )
 from runner.errors import UserError
-from runner.network import contracts_of
+from runner.network import contracts_of, overshoot_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -206,9 +206,9 @@ def _random(contract: Contract, own: Tables, rest: float, salt: int) -> float:
 
 
 def _feasibility(evidence: Evidence, contracts: Mapping[str, Contract], shares: Mapping[str, Share]) -> Line:
-    """No capacity is exceeded, in any recorded round, by what is allocated or by what is in use."""
+    """No capacity is exceeded, in any recorded round of any epoch, by what is allocated or by what is in use."""
     profiles: list[tuple[str, dict[str, float]]] = [("end", {i: s.allocation for i, s in shares.items()})]
-    where = "at the end"
+    where, before = "at the end", 0.0
     if (missing := evidence.missing_rounds()) is None:
         for name in ("allocation", "in_use"):
             rounds, values = evidence.complete(name)
@@ -219,12 +219,17 @@ def _feasibility(evidence: Evidence, contracts: Mapping[str, Contract], shares: 
         where = (
             f"at the end and in all {len(profiles) - 1} recorded profiles of allocations and amounts in use"
         )
+        if earlier := evidence.record.epochs[:-1]:
+            before = overshoot_of(evidence.record, contracts_of(evidence.whole), earlier)
+            where += f", and in the {len(earlier)} epochs before, in which others took part"
     else:
         where = f"at the end; {missing}"
     over, when = max((max(checks.overshoot(contracts, x), _below(x)), k) for k, (_, x) in enumerate(profiles))
     unequal = checks.unequal(contracts, profiles[0][1])
     flaw = f"members of a group differ by {unequal:.2e}; they share one amount" if unequal > 0.0 else None
     told = f", {profiles[when][0]}" if over > 0.0 else ""
+    if before > over:
+        over, told = before, ", in an epoch before the last"
     return measured(
         FEASIBILITY,
         over,
