@@ -65,8 +65,8 @@ def _problems(spec: Scenario, agents: Sequence[str], directed: bool) -> Iterator
         yield Problem(
             "recovery.on_down",
             'got "continue"',
-            f'"wait", because mechanism.name = {shown(spec.mechanism.name)}: whoever is silent may still use its '
-            "share, and to hand that out would exceed a capacity; agents may leave for good",
+            f'"wait", because mechanism.name = {shown(spec.mechanism.name)}: whoever is silent may still use '
+            "its share, and to hand that out would exceed a capacity; agents may leave for good",
         )
     late: dict[str, float] = {}
     for k, event in enumerate(events):

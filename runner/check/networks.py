@@ -47,7 +47,11 @@ def lines(evidence: Evidence) -> list[Line]:
     Raises:
         UserError: if accounts cannot be read as those of such a run, or cvxpy is missing.
     """
-    contracts = contracts_of(evidence.loaded)
+    _all_told(evidence)
+    try:
+        contracts = contracts_of(evidence.loaded)
+    except ValueError as error:
+        raise UserError(f"{evidence.directory}: those that have a result cannot play: {error}") from None
     try:
         shares, tables, gap = _ends(evidence, contracts)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -69,6 +73,20 @@ def lines(evidence: Evidence) -> list[Line]:
             CONTRACTION, "price-taking dynamics with momentum and restarts; no bound a round is claimed"
         ),
     ]
+
+
+def _all_told(evidence: Evidence) -> None:
+    """Whether all that took part have reported.
+
+    Raises:
+        UserError: if some are gone who took part, so that what the others have cannot be judged.
+    """
+    for i, result in evidence.results.items():
+        if result.get("agents") != len(evidence.agents):
+            raise UserError(
+                f"{evidence.directory}: agent {i} counted {result.get('agents')} agents that took part, "
+                f"{len(evidence.agents)} have a result; expected those of all"
+            )
 
 
 def _ends(evidence: Evidence, contracts: Mapping[str, Contract]) -> tuple[dict[str, Share], Tables, float]:
@@ -206,7 +224,7 @@ def _random(contract: Contract, own: Tables, rest: float, salt: int) -> float:
 
 
 def _feasibility(evidence: Evidence, contracts: Mapping[str, Contract], shares: Mapping[str, Share]) -> Line:
-    """No capacity is exceeded, in any recorded round of any epoch, by what is allocated or by what is in use."""
+    """No capacity is exceeded, in any recorded round of any epoch, by what is allocated or in use."""
     profiles: list[tuple[str, dict[str, float]]] = [("end", {i: s.allocation for i, s in shares.items()})]
     where, before = "at the end", 0.0
     if (missing := evidence.missing_rounds()) is None:

@@ -111,8 +111,8 @@ def estimates(run: Run) -> list[Series]:
 
 
 def loads(run: Run) -> list[Series]:
-    """The part of each link's capacity that the allocations of a round take: of the largest part of the network
-    that has a result, in its last epoch."""
+    """The part of each link's capacity that the allocations of a round take: of the largest part of the
+    network that has a result, in its last epoch."""
     if not isinstance(run.result, NetworkResult):
         return []
     parts = [part for part in run.result.components if part.stranded is None]

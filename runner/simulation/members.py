@@ -142,9 +142,7 @@ class MembersWatch(Watch):
                 self._promised({i: world.agents[i] for i in group})
 
     def _promised(self, agents: Mapping[AgentId, Agent]) -> None:
-        parts = {
-            i: among(self._instance.parts[i], agent.peers) for i, agent in agents.items()
-        }
+        parts = {i: among(self._instance.parts[i], agent.peers) for i, agent in agents.items()}
         stranded = [i for i, agent in agents.items() if agent.conversation.stranded is not None]
         if stranded:
             if len(stranded) < len(agents) or len(agents) > 2:

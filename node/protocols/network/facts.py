@@ -20,6 +20,7 @@ from node.mechanisms.network.unicast import Unicast
 from node.mechanisms.network.valuations import build
 from node.protocols.network.restriction import among
 from node.protocols.network.tables import Channel
+from node.protocols.network.widths import GROUP_QUOTED, GROUP_WIDTH, QUOTED, width_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -27,16 +28,6 @@ if TYPE_CHECKING:
     from node.part import Part
 
 MECHANISMS = ("unicast", "multicast", "linear")
-# Numbers of a quote, and of an entry: those of a quote, and s and 1/|v''|.
-QUOTED = {"unicast": 3, "multicast": 4, "linear": 2}
-GROUP_QUOTED = 5
-WIDTHS = {mechanism: width + 2 for mechanism, width in QUOTED.items()}
-GROUP_WIDTH = GROUP_QUOTED + 2
-
-
-def width_of(mechanism: str, rule: str) -> int:
-    """Numbers of an entry; Newton's prices need the surplus, too."""
-    return WIDTHS[mechanism] + (rule == "newton")
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,9 +105,9 @@ def network(
 
     What is in use never exceeds a capacity, at any instant and whatever the network does: a smaller
     allocation is used at once, a larger one only when all members of all own links have said a later step's
-    word, by which they show that they, too, have made room (spec, section 7, (v)). When a new computation begins
-    everybody lets go of what the one before it has given, and nothing is used before all on the own links have
-    done so. Whoever leaves for good lets go before it says that it leaves.
+    word, by which they show that they, too, have made room (spec, section 7, (v)). When a new computation
+    begins everybody lets go of what the one before it has given, and nothing is used before all on the own
+    links have done so. Whoever leaves for good lets go before it says that it leaves.
 
     Args:
         part: what this agent knows.

@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from node.protocols.network.widths import width_of
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
@@ -29,8 +31,8 @@ def among(agent: str, rules: Mapping[str, Any], own: Mapping[str, Any], present:
     there = frozenset(present)
     kept = dict(own)
     if "rows" in own:
-        rows = {name: _row(facts, there) for name, facts in own["rows"].items()}
-        rows = {name: row for name, row in rows.items() if agent in row["floors"]}
+        restricted = {name: _row(facts, there) for name, facts in own["rows"].items()}
+        rows = {name: row for name, row in restricted.items() if agent in row["floors"]}
         group = own["group"]
         if group is not None:
             group = {**_routes(group, there), "members": _those(group["members"], there)}
@@ -45,11 +47,21 @@ def among(agent: str, rules: Mapping[str, Any], own: Mapping[str, Any], present:
     kept["relays"] = {
         name: _those(relays, there) for name, relays in own["relays"].items() if name in channels
     }
-    kept["forwards"] = {
-        name: {**facts, "members": members, "relays": _those(facts["relays"], there)}
-        for name, facts in own["forwards"].items()
-        if (members := _those(facts["members"], there))
-    }
+    forwards = {name: _forward(facts, there) for name, facts in own["forwards"].items()}
+    if "rows" in own:
+        # It was in some rows only because somebody of its group was, and may be a relay of them.
+        forwards |= {
+            name: {
+                "members": sorted(row["floors"]),
+                "relays": _those(own["relays"][name], there),
+                "width": width_of(rules["mechanism"], rules["dynamics"]["rule"]),
+                "users": list(row["coefficients"]),
+                "groups": row["groups"],
+            }
+            for name, row in restricted.items()
+            if name not in rows and agent in own["relays"][name]
+        }
+    kept["forwards"] = {name: facts for name, facts in forwards.items() if facts["members"]}
     return kept
 
 
@@ -73,21 +85,39 @@ def _link(facts: Mapping[str, Any], there: Collection[str]) -> Facts:
 
 
 def _row(facts: Mapping[str, Any], there: Collection[str]) -> Facts:
-    """A row concerns those with a coefficient, and the other members of the groups that these are in."""
     coefficients = _of(facts["coefficients"], there)
-    left = {name: _those(members, there) for name, members in facts["groups"].items()}
-    groups = {
-        name: members
-        for name, members in left.items()
-        if len(members) > 1 and not coefficients.keys().isdisjoint(members)
-    }
-    carriers = {*coefficients, *(i for members in groups.values() for i in members)}
+    groups, carriers = _carriers(coefficients, facts["groups"], there)
     return {
         **_routes(facts, carriers),
         "coefficients": coefficients,
         "floors": _of(facts["floors"], carriers),
         "groups": groups,
     }
+
+
+def _forward(facts: Mapping[str, Any], there: Collection[str]) -> Facts:
+    """A channel that the agent is only a relay of. It must know who its members are as they do: they agree on
+    the first one."""
+    kept = {**facts, "relays": _those(facts["relays"], there), "members": _those(facts["members"], there)}
+    if "users" in facts:
+        kept["users"] = _those(facts["users"], there)
+        kept["groups"], carriers = _carriers(kept["users"], facts["groups"], there)
+        kept["members"] = _those(facts["members"], carriers)
+    return kept
+
+
+def _carriers(
+    users: Collection[str], groups: Mapping[str, Collection[str]], there: Collection[str]
+) -> tuple[dict[str, list[str]], set[str]]:
+    """The groups that a row still concerns, and its carriers: those with a coefficient, and the other members
+    of their groups."""
+    left = {name: _those(members, there) for name, members in groups.items()}
+    kept = {
+        name: members
+        for name, members in left.items()
+        if len(members) > 1 and not set(users).isdisjoint(members)
+    }
+    return kept, {*users, *(i for members in kept.values() for i in members)}
 
 
 def _without_idle(

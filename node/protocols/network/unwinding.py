@@ -1,4 +1,4 @@
-"""Going on without agents that have left for good: their links are unwound, and the game is of those who stay.
+"""Going on without agents that have left for good: links are unwound, and the game is of those who stay.
 
 Every capacity that is shared must be shared among all that use it. So a member of a link is taken off it only
 if somebody in this part of the network knows that it has left for good: it has said so, and uses nothing any
@@ -31,8 +31,9 @@ LONGEST = 400
 def wired(part: Part, own: Own, routes: Routes, way: str) -> Generator[Say, Heard, tuple[Own, Wires]]:
     """Measure the links; first unwind them if somebody is missing who is on one.
 
-    Whether somebody is missing all learn in the same round, with the first lengths that they compare. Then they
-    tell each other who has left (D rounds, D the diameter), and whether what is left can be played (D more).
+    Whether somebody is missing all learn in the same round, with the first lengths that they compare. Then
+    they tell each other who has left (D rounds, D the diameter), and whether what is left can be played (D
+    more).
 
     Args:
         part: what this agent knows; ``part.absent`` are the neighbours that have left.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from node.routes import Routes
 
 
-# What an agent floods in place of 1 for "some member has not been heard yet" if it is not even in the network.
+# What an agent floods in place of 1 for "some member has not been heard yet" if one is not there at all.
 ABSENT = 2.0
 
 

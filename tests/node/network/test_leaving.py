@@ -59,14 +59,14 @@ def reason(parts):
     return said
 
 
-def rewritten(scenario, gone, path, idle=()):
+def rewritten(scenario, gone, path):
     """The scenario as somebody would have written it who never knew of those."""
     plain = json.loads(json.dumps(scenario.resolved()))
     environment, topology = plain["environment"], plain["topology"]
     for name, link in list(environment["links"].items()):
         for i in gone:
             link["coefficients"].pop(i, None)
-        if name in idle or not link["coefficients"]:
+        if not link["coefficients"]:
             del environment["links"][name]
     for name, members in list(environment.get("groups", {}).items()):
         environment["groups"][name] = [i for i in members if i not in gone]
@@ -80,23 +80,21 @@ def rewritten(scenario, gone, path, idle=()):
     return load_scenario(path)
 
 
-LEAVES = [
-    ("network-corn-5", ("a2",), ()),
-    ("network-abilene-18", ("f12",), ()),
-    ("network-abilene-18", ("f06", "f12"), ()),
-    ("network-multicast-9", ("game-3", "film-1"), ()),
-    ("network-microgrid-7", ("house-2",), ()),  # of the three that share the battery
-    ("network-microgrid-7", ("school", "house-4"), ()),
-]
-
-
-@pytest.mark.parametrize("prices", ["fast", "newton"])
-@pytest.mark.parametrize(("name", "gone", "idle"), LEAVES)
-def test_those_that_are_left_play_the_scenario_without_the_others_bit_for_bit(
-    tmp_path, name, gone, idle, prices
-):
+@pytest.mark.parametrize(
+    ("name", "gone", "prices"),
+    [
+        ("network-corn-5", ("a2",), "newton"),
+        ("network-abilene-18", ("f12",), "newton"),
+        ("network-abilene-18", ("f06", "f12"), "fast"),
+        ("network-multicast-9", ("game-3",), "fast"),
+        ("network-microgrid-7", ("house-2",), "fast"),  # of the three that share the battery
+        ("network-microgrid-7", ("house-2",), "newton"),
+        ("network-microgrid-7", ("school", "house-4"), "fast"),
+    ],
+)
+def test_those_that_are_left_play_the_scenario_without_the_others_bit_for_bit(tmp_path, name, gone, prices):
     scenario = loaded(name, f"mechanism.prices={prices}", "stopping.tolerance=1e-2")
-    written = rewritten(scenario, gone, tmp_path / "without.json", idle)
+    written = rewritten(scenario, gone, tmp_path / "without.json")
     expected = in_lockstep(written.parts("test"))
     found = in_lockstep(without(scenario.parts("test"), gone))
     assert found.results == expected.results
@@ -104,14 +102,28 @@ def test_those_that_are_left_play_the_scenario_without_the_others_bit_for_bit(
     assert found.rounds > expected.rounds
 
 
-@pytest.mark.parametrize("exchange", ["flood", "convergecast"])
-def test_it_is_the_same_with_sums_on_trees(exchange):
-    scenario = loaded("network-abilene-18", f"mechanism.exchange={exchange}", "stopping.tolerance=1e-2")
-    ended = in_lockstep(without(scenario.parts("test"), ("f12", "f06")))
-    expected = in_lockstep(without(loaded("network-abilene-18").parts("test"), ("f12", "f06")))
-    # Sums on trees are those of floods, bit for bit, so prices are; accuracies asked for differ.
-    assert {r.agents for r in ended.results.values()} == {r.agents for r in expected.results.values()} == {16}
-    assert all(r.satisfied for r in ended.results.values())
+@pytest.mark.parametrize(
+    ("name", "gone"), [("network-corn-5", ("a1",)), ("network-microgrid-7", ("house-2",))]
+)
+def test_it_is_the_same_with_sums_on_trees(name, gone):
+    ended = {
+        exchange: in_lockstep(
+            without(
+                loaded(
+                    name, f"mechanism.exchange={exchange}", "mechanism.moves=1", "topology.links=ring"
+                ).parts("test"),
+                gone,
+            )
+        ).results
+        for exchange in ("flood", "convergecast")
+    }
+    depths = {exchange: {r.depth for r in results.values()} for exchange, results in ended.items()}
+    assert depths["flood"] != depths["convergecast"]
+    plain = {
+        exchange: {i: replace(r, depth=0) for i, r in results.items()} for exchange, results in ended.items()
+    }
+    assert plain["flood"] == plain["convergecast"]
+    assert all(r.satisfied for r in ended["flood"].values())
 
 
 @pytest.mark.parametrize(
@@ -173,14 +185,18 @@ def test_a_share_of_a_member_that_is_cut_off_is_not_handed_out(tmp_path):
 
 
 def test_a_share_of_a_member_that_all_know_has_left_is_handed_out(tmp_path):
-    ended = in_lockstep(without(path_parts(tmp_path), ("e",)))  # a neighbour of d, which is on no link with it
+    ended = in_lockstep(
+        without(path_parts(tmp_path), ("e",))
+    )  # a neighbour of d, which is on no link with it
     assert all(r.satisfied and r.agents == 4 for r in ended.results.values())
-    assert sum(ended.results[i].allocation for i in "ab") == pytest.approx(1.0)
+    assert sum(ended.results[i].allocation for i in "ab") == pytest.approx(1.0, rel=1e-3)  # as asked for
 
 
 def test_a_relay_that_has_left_is_missed_only_where_no_other_way_is_left(tmp_path):
     parts = path_parts(tmp_path)
-    closer = {i: replace(part, hears=more, heard_by=more) for i, part in parts.items() if (more := part.hears)}
+    closer = {
+        i: replace(part, hears=more, heard_by=more) for i, part in parts.items() if (more := part.hears)
+    }
     # Another way from e to a: without d and c the members of the long link reach each other over it.
     closer["e"] = replace(parts["e"], hears=("a", "d"), heard_by=("a", "d"))
     closer["a"] = replace(parts["a"], hears=("b", "c", "e"), heard_by=("b", "c", "e"))
@@ -205,7 +221,7 @@ STORM = {"loss": 0.1, "duplicate": 0.1, "delay": [0.001, 0.05]}
     ("name", "gone", "overrides"),
     [
         ("network-corn-5", ("a1", "a4"), ()),
-        ("network-multicast-9", ("game-3", "film-1"), ()),
+        ("network-multicast-9", ("game-3",), ()),
         ("network-wireless-8", ("t8", "t1"), ("mechanism.balance=equilibrium",)),
     ],
 )
@@ -239,23 +255,21 @@ class Keeps(Ledger):
     """An agent that takes part in a new computation and goes on using what the last one gave."""
 
     def _use(self, agent, stamp, amount):
-        if agent != "a5" or stamp > 3:
+        living = self._agents()
+        if agent != "a3" or agent not in living or not living[agent].epoch:
             super()._use(agent, stamp, amount)
 
 
 def test_an_agent_that_keeps_what_an_older_computation_gave_is_seen():
     scenario = loaded("network-corn-5", "stopping.tolerance=1e-4")
-    parts, made = scenario.parts("test"), []
     contracts = {i: contract_of(i, scenario.contract(), own) for i, own in scenario.utilities.items()}
+    made = []
     ledger = Keeps(contracts, lambda: made[0].agents if made else {})
-    made.append(Network(parts, ledger.protocol, seed=1))
+    made.append(Network(scenario.parts("test"), ledger.protocol, seed=1))
     net = made[0]
     net.run_until(lambda: min(agent.round for agent in net.agents.values()) > 20)
-    before = ledger.amounts["a5"]
-    ledger.leaves("a1")
-    net.leave("a1")
-    net.run_until(lambda: ledger.amounts["a5"] != before or ledger.over > 0)
-    assert ledger.over > 0
+    net.kill("a2", 0.3, forget=True)  # all begin anew, from prices at which they get something else
+    net.run_until(lambda: ledger.over > 0, limit=60.0)
 
 
 def test_whoever_is_stranded_uses_nothing_any_more():

@@ -17,7 +17,7 @@ FLOOR = 1e-3
 
 def drawn(mechanism, rng):
     """A random network: links, groups, relays; and which of its agents stay."""
-    agents = [f"a{k:02d}" for k in range(rng.randint(4, 9))]
+    agents = [f"a{k:02d}" for k in range(rng.randint(5, 9))]
     links = {}
     for k in range(rng.randint(2, 5)):
         members = rng.sample(agents, rng.randint(2, len(agents)))
