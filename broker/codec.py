@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import reprlib
 import struct
 import threading
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ _ARRAY = 1  # MessagePack extension code: ndim (u8), dims (u32 each), then the v
 _MAX_DIMS = 4
 _DIMS = tuple(struct.Struct(f"<{ndim}I").format for ndim in range(_MAX_DIMS + 1))
 _FLOAT = np.dtype("<f8")
+# Values in values: a body of ours has five levels. Python's own stack ends at some 300 of them, wherever the
+# reader stands on it: what is deeper is refused before anybody walks through it.
+NEST_LIMIT = 64
 _FEW = 16  # numbers up to which a loop is faster than calling NumPy
 _every = np.logical_and.reduce  # what ndarray.all calls, a microsecond sooner
 
@@ -115,7 +119,8 @@ def encode(src: Prefix, epoch: int, round: int, kind: str, body: Any, told: Any 
     """One message as bytes; ``decode`` is the inverse.
 
     Raises:
-        ValueError: for what every receiver would drop: a number that is not finite, or more than SIZE_LIMIT.
+        ValueError: for what every receiver would drop: a number that is not finite, values nested deeper than
+            NEST_LIMIT, or more than SIZE_LIMIT.
         TypeError: for values that ``pack`` does not take.
     """
     if not (finite(body) and (told is None or finite(told))):
@@ -164,8 +169,12 @@ def decode(payload: bytes) -> Message:
         and 0 <= epoch < COUNT_LIMIT
         and 0 <= round_ < COUNT_LIMIT
     ):
-        raise Malformed("header", f"header of unexpected types: {values[:7]!r:.200}")
-    if not (finite(body) and (told is None or finite(told))):
+        raise Malformed("header", f"header of unexpected types: {reprlib.repr(values[:7])}")
+    try:
+        sound = finite(body) and (told is None or finite(told))
+    except ValueError as error:
+        raise Malformed("undecodable", f"{error} (from {src!r:.80}, round {round_})") from None
+    if not sound:
         raise Malformed("not-finite", f"a number is not finite (from {src!r:.80}, round {round_})")
     return Message(run, src, incarnation, since, epoch, round_, kind, body, told, payload)
 
@@ -187,8 +196,14 @@ def decode_all(payload: bytes) -> tuple[tuple[Message, ...], bool]:
     return messages, values[0]
 
 
-def finite(value: Any) -> bool:
-    """Whether every number in a decoded value is finite."""
+def finite(value: Any, nest: int = NEST_LIMIT) -> bool:
+    """Whether every number in a decoded value is finite.
+
+    Raises:
+        ValueError: if values are nested deeper than ``nest``.
+    """
+    if not nest:
+        raise ValueError(f"values nested deeper than {NEST_LIMIT}")
     kind = type(value)
     if kind is np.ndarray:
         if value.size <= _FEW:
@@ -201,14 +216,26 @@ def finite(value: Any) -> bool:
             if kind is float:
                 if item - item != 0.0:
                     return False
-            elif kind is not str and kind is not int and item is not None and not finite(item):
+            elif kind is not str and kind is not int and item is not None and not finite(item, nest - 1):
                 return False
         return True
     if kind is float:
         return math.isfinite(value)
     if kind is dict:
-        return all(map(finite, value)) and all(map(finite, value.values()))
+        return all(finite(item, nest - 1) for pair in value.items() for item in pair)
     return True
+
+
+def largest(value: Any) -> float:
+    """The size of the largest number in a decoded value; 0 if there is none."""
+    kind = type(value)
+    if kind is np.ndarray:
+        return float(np.abs(value).max()) if value.size else 0.0
+    if kind is tuple:
+        return max(map(largest, value), default=0.0)
+    if kind is dict:
+        return max(map(largest, value.values()), default=0.0)
+    return abs(float(value)) if kind is float or kind is int else 0.0
 
 
 def _pack_array(value: Any) -> msgpack.ExtType:

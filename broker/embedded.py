@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from broker import access, mqtt
 from broker.guarded import GuardedServer
-from broker.transport import Address, BrokerError, BrokerUnreachable
+from broker.transport import Address, BrokerError, BrokerRefused, BrokerUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -206,7 +206,9 @@ class EmbeddedBroker:
             transport = mqtt.make_transport("gmqtt", probe, secrets.token_hex(8), _ignore)
             try:
                 await transport.open(timeout)
-            except BrokerUnreachable:
+            except (BrokerUnreachable, BrokerRefused):
+                # Ours knows this user: whoever refuses it is not ready yet, or somebody else on a port that
+                # was snatched away. Then our server ends, and says why.
                 await asyncio.sleep(_ASK_AGAIN)
             else:
                 return await transport.close()

@@ -38,6 +38,7 @@ def counts(agent: Agent) -> dict[str, Any]:
         "resent": traffic.resent,
         "heard_from": dict(traffic.heard_from),
         "rejected": dict(agent.rejected),
+        "restarted_by": dict(sorted(agent.restarts.by.items())),
         "first_round_at": agent.first_round_at,
     }
 

@@ -31,6 +31,7 @@ from node.membership import Membership
 from node.memory import Memory
 from node.neighbours import Neighbours
 from node.pacing import pace_of
+from node.restarts import FAR, Restarts
 from node.rounds import Rounds
 from node.states import GONE, JOINING, LINGERING, PLAYING
 from node.store import Saved, Store
@@ -91,6 +92,7 @@ class Agent:
         amnesic: whether all must start again for that, and have not yet been told.
         first_round_at: when round 0 was complete, in the clock's seconds; None before.
         rejected: what was dropped, by kind.
+        restarts: how often which neighbour made it start again.
         traffic: what was sent and received, counted.
         memory: what it remembers through.
         crowd, pace: how many share its process, and by how much less often it says heartbeats for that.
@@ -116,6 +118,7 @@ class Agent:
         self.state = JOINING
         self.first_round_at: float | None = None
         self.rejected: Counter[str] = Counter()
+        self.restarts = Restarts(clock(), self.pace)
         self.traffic = Traffic()
 
         self.clock = clock
@@ -290,6 +293,8 @@ class Agent:
         life = known.lives.get(src)
         if life is None:
             return self.reject("stranger")
+        if self.far(message.epoch):
+            return self.reject("far-epoch")
         if message.incarnation != life:
             if message.incarnation < life:
                 return self.reject("stale-incarnation")
@@ -306,6 +311,8 @@ class Agent:
             known.speaks(src, message.epoch)
             if self.amnesic:
                 return self.reject("stale-epoch")  # the epoch that is about to be opened is newer still
+            if not self.may_restart(src):
+                return None
             self.enter_epoch(message.epoch)
         self.keeper.take(message)
 
@@ -340,6 +347,18 @@ class Agent:
         self.conversation.relink(self._relink())
 
     # -- epochs --------------------------------------------------------------------------------------
+
+    def far(self, epoch: int) -> bool:
+        """Whether an epoch is too far ahead to be one of an honest network: it is to leave no trace."""
+        return epoch > self.epoch + FAR
+
+    def may_restart(self, src: AgentId) -> bool:
+        """Whether to start again for what a neighbour says; counted either way. What is dropped for that
+        reason is said again by whoever means it."""
+        if self.restarts.allows(src, self.clock()):
+            return True
+        self.reject("epoch-storm")
+        return False
 
     def open_epoch(self) -> None:
         """Make everybody start again: nobody has what some agent would need to go on."""

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from node.part import AgentId, Part
 
 Outgoing = list[tuple[str, bytes]]
+# No agent that plays says a larger number: it gives up before (``node.protocols.play.DIVERGED``).
+HUGE = 1e100
+# Of messages: one that passes on what it has heard may become too long itself.
+LONG = codec.SIZE_LIMIT // 4
 
 
 class Links:
@@ -145,6 +149,7 @@ class Conversation:
         Raises:
             AgentError: whatever the protocol raised, with agent and round.
         """
+        said: Mapping[AgentId, Message] = {}
         try:
             if messages is None:
                 say = next(self._protocol)
@@ -154,6 +159,7 @@ class Conversation:
                 if len(messages) < len(self._links.peers):
                     hears = [j for j in hears if j in messages]
                     told_by = [j for j in told_by if j in messages]
+                said = messages
                 say = self._protocol.send(
                     Heard(
                         {j: messages[j].body for j in hears},
@@ -169,11 +175,11 @@ class Conversation:
             self.stranded, self.finished = f"agent {self._agent}: {few}", True
             return False
         except Exception as error:
-            raise self._failed(error) from error
+            raise self._failed(error, said) from error
         try:
             outgoing = self._links.outgoing(say, self.epoch, self.round)
         except (TypeError, ValueError) as error:
-            raise self._failed(error) from error
+            raise self._failed(error, said) from error
         self._previous, self.saying = self.saying, say
         self.kept = [*self.kept, outgoing][-self._keeps :]
         return True
@@ -194,13 +200,18 @@ class Conversation:
         told, accepts_told = message.told, say.accepts_told
         return told is None or accepts_told is None or accepts_told(told, message.src)
 
-    def _failed(self, error: Exception) -> AgentError:
-        """The protocol is the user's code: whatever it raises or says wrongly ends this agent, named."""
+    def _failed(self, error: Exception, said: Mapping[AgentId, Message] | None = None) -> AgentError:
+        """The protocol is the user's code: whatever it raises or says wrongly ends this agent, named; so is
+        a neighbour that has just said what explains it, a number or a length."""
         if isinstance(error, AgentError):
             return error
-        return AgentError(
-            f"agent {self._agent}, round {self.round} ({self.kind}): {type(error).__name__}: {error}"
-        )
+        text = f"agent {self._agent}, round {self.round} ({self.kind}): {type(error).__name__}: {error}"
+        largest = {j: codec.largest((message.body, message.told)) for j, message in (said or {}).items()}
+        why = [f"{j} said {size:.3g}" for j, size in sorted(largest.items()) if size > HUGE]
+        if isinstance(error, ValueError) and said:
+            lengths = {j: len(message.raw) for j, message in sorted(said.items())}
+            why += [f"{j} said {length} bytes" for j, length in lengths.items() if length > LONG]
+        return AgentError(f"{text}; {', '.join(why[:3])}" if why else text)
 
     def said_to(self, j: AgentId) -> tuple[str, list[bytes]]:
         """(the topic that one neighbour alone reads, what it may still need to read there, oldest first)."""

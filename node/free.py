@@ -118,7 +118,7 @@ class Free(Timekeeper):
             if message.incarnation > known.incarnation:
                 if message.since < known.round:
                     # It has forgotten what others have built upon, and would go on differently from there.
-                    return agent.open_epoch()
+                    return agent.open_epoch() if agent.may_restart(src) else None
             elif message.round <= known.round:
                 return agent.reject("duplicate" if message.round == known.round else "overtaken")
         if not self._readable(message):

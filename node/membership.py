@@ -59,6 +59,8 @@ class Membership:
                 f"agent {agent.id}: neighbour {src} plays by other rules "
                 f"(digest {said.digest[:32]}, expected {self._digest})"
             )
+        if agent.far(said.epoch):
+            return agent.reject("far-epoch")
         if said.incarnation < known.lives[src]:
             return agent.reject("stale-incarnation")
         if said.incarnation > known.lives[src]:
@@ -79,6 +81,8 @@ class Membership:
         else:
             known.speaks(src, said.epoch)
             if said.epoch > agent.epoch and not agent.amnesic:
+                if not agent.may_restart(src):
+                    return None
                 agent.enter_epoch(said.epoch)
         if said.epoch == agent.epoch:
             known.note(src, said, now)
@@ -117,6 +121,8 @@ class Membership:
             epoch: that it is in and counts this agent present in; -1 if it does not.
         """
         agent, known = self._agent, self._agent.neighbours
+        if not agent.may_restart(src):
+            return
         known.epochs[src] = max(known.epochs[src], epoch)
         known.admit(src)
         if epoch > agent.epoch and not agent.forgot:

@@ -11,7 +11,7 @@ from node.states import GONE, JOINING, LINGERING, PLAYING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-VERSION = 1
+VERSION = 2
 PROGRESS, RESULT, FAILED = "progress", "result", "failed"
 _STATES = (JOINING, PLAYING, LINGERING, GONE)
 # What whoever judges needs of all that ``node.account.counts`` says of an agent, with its type.
@@ -23,6 +23,7 @@ _COUNTS: Mapping[str, type | tuple[type, ...]] = {
     "received_bytes": int,
     "resent": int,
     "heard_from": dict,
+    "restarted_by": dict,
     "rejected": dict,
     "first_round_at": (float, type(None)),
 }
@@ -72,9 +73,16 @@ def read(payload: bytes, agent: str) -> tuple[str, dict[str, Any]]:
         Malformed: and nothing else, whatever the bytes are; kind ``report`` if they are not of this form.
     """
     match codec.unpack(payload):
-        case (1, str(what), {**content}) if codec.finite(content) and _sound(what, content, agent):
+        case (2, str(what), {**content}) if _finite(content) and _sound(what, content, agent):
             return what, {str(name): value for name, value in content.items()}
     raise Malformed("report", f"{agent}: not a report of version {VERSION}")
+
+
+def _finite(content: Mapping[Any, Any]) -> bool:
+    try:
+        return codec.finite(content)
+    except ValueError:  # nested too deeply
+        return False
 
 
 def _sound(what: str, content: Mapping[Any, Any], agent: str) -> bool:
@@ -88,6 +96,7 @@ def _sound(what: str, content: Mapping[Any, Any], agent: str) -> bool:
                 and all(type(j) is type(why) is str for j, why in content["absent"].items())
                 and _counts(content["rejected"])
                 and _counts(content["heard_from"])
+                and _counts(content["restarted_by"])
             )
         case "progress":
             return (
@@ -101,6 +110,7 @@ def _sound(what: str, content: Mapping[Any, Any], agent: str) -> bool:
                 and all(type(j) is type(how) is str for j, how in content["suspects"].items())
                 and _counts(content["rejected"])
                 and _counts(content["heard_from"])
+                and _counts(content["restarted_by"])
             )
         case "failed":
             return type(content.get("error")) is str

@@ -104,7 +104,7 @@ class Rounds(Timekeeper):
             return agent.reject("duplicate")
         else:
             agent.reject("ahead")
-            if agent.incarnation and agent.playing:
+            if agent.incarnation and agent.playing and agent.may_restart(src):
                 # My memory is older than what I said before I lost it: nobody keeps what I would need.
                 agent.open_epoch()
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -47,29 +48,41 @@ class Status:
         return codec.pack({name: getattr(self, name) for name in self.__slots__})
 
 
-# The same heartbeat comes again and again, and to all local neighbours of who says it.
-@lru_cache(maxsize=1024)
+# Of statuses that are kept; with nobody absent they have some 150 bytes. What is longer is read each time: a
+# neighbour that says a thousand different ones of a mebibyte must not fill the memory.
+_KEPT = 1024
+
+
 def read(payload: bytes) -> Status:
     """Read a status.
 
     Raises:
         Malformed: and nothing else, whatever the bytes are; kind ``status`` if they are not of this form.
     """
+    return _known(payload) if len(payload) <= _KEPT else _read(payload)
+
+
+def _read(payload: bytes) -> Status:
     match codec.unpack(payload):
         case {
             "state": ("join" | "up" | "done" | "gone" | "down" | "quit") as state,
-            "incarnation": int(incarnation),
-            "epoch": int(epoch),
+            "incarnation": incarnation,
+            "epoch": epoch,
             "digest": str(digest),
             "nonce": str(nonce),
             "without": tuple() as without,
             "hears": tuple() as hears,
             "beat": bool(beat),
         } if (
-            0 <= incarnation < codec.COUNT_LIMIT
+            type(incarnation) is type(epoch) is int  # True is an int, too, and would be said on as True
+            and 0 <= incarnation < codec.COUNT_LIMIT
             and 0 <= epoch < codec.COUNT_LIMIT
             and all(type(j) is str for j in (*without, *hears))
         ):
             return Status(state, incarnation, epoch, digest, nonce, without, hears, beat)
         case other:
-            raise Malformed("status", f"not a status: {other!r:.200}")
+            raise Malformed("status", f"not a status: {reprlib.repr(other)}")
+
+
+# The same heartbeat comes again and again, and to all local neighbours of who says it.
+_known = lru_cache(maxsize=1024)(_read)

@@ -194,10 +194,14 @@ class Chaos:
         for agent, factor in self._faults.slow.items():
             self._spawn(self._slow(agent, factor), f"slow-{agent}")
         for event in self._events:
-            await asyncio.sleep(max(0.0, event.at - self.clock()))
+            await self._until(event.at)
             self._happens(event)
             self._make(event)
             self.done.append((self.clock(), event))
+
+    async def _until(self, at: float) -> None:
+        """Wait until so many seconds after the agents were let go."""
+        await asyncio.sleep(max(0.0, at - self.clock()))
 
     def _make(self, event: AnyEvent) -> None:
         match event:
@@ -217,10 +221,11 @@ class Chaos:
                     self._spawn(self._pause(host, event.lasts), f"pause-{host}")
             case Cut():
                 links = frozenset(event.links)
-                self.weather.cut(event.at + event.lasts, lambda i, j: (i, j) in links)
+                self.weather.cut(self.clock() + event.lasts, lambda i, j: (i, j) in links)
             case Partition():
                 group = {agent: k for k, members in enumerate(event.groups) for agent in members}
-                self.weather.cut(event.at + event.lasts, lambda i, j: group.get(i) != group.get(j))
+                until = self.clock() + event.lasts
+                self.weather.cut(until, lambda i, j: group.get(i) != group.get(j))
             case BrokerKill():
                 self._kill_broker(event)
 

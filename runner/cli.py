@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner import completion
+from runner import completion, streams
 from runner.check import command as check
 from runner.compose import command as compose
 from runner.deviate import command as deviate
@@ -35,8 +35,25 @@ EXIT_OK, EXIT_FAILED, EXIT_USER, EXIT_INTERRUPTED = 0, 1, 2, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, run the command, return the exit code.
 
-    0: done. 1: the run failed or did not keep its promise. 2: the user's mistake. 130: Ctrl-C.
+    0: done. 1: the run failed or did not keep its promise. 2: the user's mistake, or standard output that
+    cannot be written. 130: Ctrl-C.
     """
+    with streams.standard():
+        code = EXIT_OK
+        try:
+            streams.flush()  # one that is closed is refused before the work, not after it
+            try:
+                code = _command(argv)
+            finally:  # argparse ends the process by itself after --help
+                streams.flush()
+        except streams.OutputLost as error:
+            return _say(f"standard output: {error}", EXIT_USER)
+        except streams.ReaderLeft:
+            pass  # the reader of our output (head, less) has left; that is not an error of anybody's
+        return code
+
+
+def _command(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         code: int = arguments.command(arguments)
@@ -47,11 +64,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(error, EXIT_FAILED)
     except (Interrupted, KeyboardInterrupt) as error:
         return _say(str(error) or "interrupted", EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output (head, less) has left; that is not an error of anybody's.
-        with contextlib.suppress(OSError):
-            sys.stderr.close()
-        return EXIT_OK
 
 
 def _say(error: object, code: int) -> int:
@@ -328,14 +340,16 @@ def _warning(errors: Console) -> Callable[[str], None]:
 
 
 def _print(result: Any, arguments: argparse.Namespace) -> int:
-    if arguments.json:
-        sys.stdout.write(json.dumps(result.as_dict(), allow_nan=False) + "\n")
-    else:
-        from rich.console import Console
+    with contextlib.suppress(streams.ReaderLeft):  # whoever has read enough may still ask how it ended
+        if arguments.json:
+            sys.stdout.write(json.dumps(result.as_dict(), allow_nan=False) + "\n")
+        else:
+            from rich.console import Console
 
-        from runner.table import print_result
+            from runner.table import print_result
 
-        print_result(result, Console(), agents=arguments.agents)
+            print_result(result, Console(), agents=arguments.agents)
+        streams.flush()
     if not result.kept_promise:
         return _say(f"the promise was not kept: {result.verdict}", EXIT_FAILED)
     return EXIT_OK

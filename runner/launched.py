@@ -13,6 +13,7 @@ from runner.components import Roll, contradiction, current
 from runner.errors import RunFailed
 from runner.hosts import Message
 from runner.lives import Lives
+from runner.storms import Storms
 
 Watch = Callable[[str, Message], None]
 Warn = Callable[[str], None]
@@ -53,6 +54,10 @@ class Launched:
     outcome: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     all_left: asyncio.Event = field(default_factory=asyncio.Event)
     revive: Callable[[int, int], bool] = lambda host, code: False
+    storms: Storms = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.storms = Storms(self.warn)
 
     def heard(self, host: int, message: Message) -> None:
         """Take in one line of a host."""
@@ -68,6 +73,7 @@ class Launched:
                     )
                     if moved and not self.stalled:
                         self.moved = time.monotonic()
+                    self.storms.heard(agent, info)
                     if info["not_durable"] and not (before and before["not_durable"]):
                         self.warn(info["not_durable"])
                     self.lives.heard(agent, info)

@@ -81,6 +81,7 @@ class Progress:
         self._residuals: dict[str, float] = {}
         self._certificate: dict[str, float] = {}
         self._dropped: dict[str, Counter[str]] = {}
+        self._restarted: dict[str, Counter[str]] = {}
         self._suspects: dict[str, Mapping[str, str]] = {}
         self._absent: dict[str, Mapping[str, str]] = {}
         self._notes: dict[str, str] = {}
@@ -110,7 +111,8 @@ class Progress:
             agent: one of the agents of the run; others are ignored.
             info: ``round`` (int), ``kind`` (which protocol is spoken, "" before the first round), ``record``
                 (newest measurements by name); optional ``state`` (joining, playing, lingering, gone),
-                ``rejected`` (dropped messages by kind), ``suspects`` (neighbour -> suspect or down) and
+                ``rejected`` (dropped messages by kind), ``restarted_by`` (neighbour -> how often its word
+                made the agent start again), ``suspects`` (neighbour -> suspect or down) and
                 ``absent`` (neighbours that it plays without -> why).
         """
         if agent not in self._rounds:
@@ -126,6 +128,8 @@ class Progress:
             self._certificate = {**known, BOUND: record[BOUND]}
         if rejected := info.get("rejected"):
             self._dropped[agent] = Counter(rejected)
+        if restarted := info.get("restarted_by"):
+            self._restarted[agent] = Counter(restarted)
         self._suspects[agent] = info.get("suspects") or {}
         self._absent[agent] = info.get("absent") or {}
         if state in ("lingering", "gone"):
@@ -168,6 +172,13 @@ class Progress:
             shown["certificate"] = f"{known}: contraction bound {bound:.9g} a round"
         if dropped := sum(self._dropped.values(), Counter[str]()):
             shown["dropped"] = ", ".join(f"{count} {kind}" for kind, count in sorted(dropped.items()))
+        if total := sum(self._restarted.values(), Counter[str]()):
+            says = _accused(self._restarted)
+            named = [
+                f"{count} times by {other} (says {', '.join(says[other][:3])})"
+                for other, count in total.most_common()
+            ]
+            shown["started again"] = "; ".join(named[:5]) + (" ..." if len(named) > 5 else "")
         if accused := _accused(self._suspects):
             named = [f"{other} (says {', '.join(by[:3])})" for other, by in sorted(accused.items())]
             shown["seem to be down"] = "; ".join(named[:5]) + (" ..." if len(named) > 5 else "")
@@ -221,7 +232,7 @@ class Progress:
         self._live.update(table, refresh=True)
 
 
-def _accused(by_agent: Mapping[str, Mapping[str, str]]) -> dict[str, list[str]]:
+def _accused(by_agent: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
     """Who is named by whom."""
     named: dict[str, list[str]] = {}
     for agent, others in by_agent.items():

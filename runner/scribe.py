@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from runner.ledger import Mark
 
-READY_TIMEOUT = 10.0
+# Half a second, most of it imports; on an overloaded machine twenty times that.
+READY_TIMEOUT = 60.0
 STOP_TIMEOUT = 15.0
 # One that dies over and over has a cause that no restart mends.
 MOST_RESTARTS = 20

@@ -170,6 +170,7 @@ def _account(part: Part, ended: lockstep.Lockstep, private: int) -> dict[str, An
         "resent": 0,
         "restarts": 0,
         "rejected": {},
+        "restarted_by": {},
         "heard_from": dict.fromkeys(sorted(peers), ended.rounds),
         "first_round_at": None,
         "incarnation": 0,

@@ -17,6 +17,7 @@ from node.status import DOWN
 from runner.errors import RunFailed
 from runner.launched import who_waits
 from runner.lives import Lives
+from runner.storms import Storms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,6 +59,7 @@ class Watch:
         self._standing: dict[str, dict[str, Any]] = {}
         self._down: set[str] = set()
         self._progress, self._warn, self._changed = progress, warn, changed
+        self._storms = Storms(warn)
 
     @property
     def reports(self) -> dict[str, dict[str, Any]]:
@@ -120,6 +122,7 @@ class Watch:
                     content["state"],
                 ):
                     self.moved = time.monotonic()
+                self._storms.heard(agent, content)
                 if content["not_durable"] and not (before and before["not_durable"]):
                     self._warn(content["not_durable"])
                 self._standing[agent] = content

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,15 +36,26 @@ class Averaged:
     agreed: bool
 
 
+# Doubles end at 2^1024. Inputs up to here, however many and for however many rounds, are told in numbers
+# below PLAUSIBLE; what is larger no honest neighbour says, and a sum of it with others might overflow.
+LARGEST_INPUT = 2.0**960
+PLAUSIBLE = 2.0**1000
+
+
 def finite_input(x: float) -> float:
     """``x`` as a float.
 
     Raises:
-        ValueError: if it is not finite.
+        ValueError: if it is not finite, or larger than LARGEST_INPUT.
     """
-    if not math.isfinite(x):
-        raise ValueError(f"only finite numbers can be averaged, got {x}")
+    if not abs(x) <= LARGEST_INPUT:  # also refuses NaN
+        raise ValueError(f"only finite numbers up to 2^960 can be averaged, got {x}")
     return float(x)
+
+
+def plausible(value: object) -> TypeGuard[float]:
+    """Whether a neighbour's word is a number that averaging may have led to."""
+    return type(value) is float and -PLAUSIBLE <= value <= PLAUSIBLE
 
 
 def measured(estimate: float | None, residual: float, facts: Mapping[str, float] | None) -> dict[str, float]:

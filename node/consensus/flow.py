@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from node.consensus.averages import VETO, Averaged, finite_input, measured
+from node.consensus.averages import VETO, Averaged, finite_input, measured, plausible
 from node.protocol import Heard, Say
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def flow_updating(
             flow, _, seen = links.get(j, (0.0, None, -1))
             if then != seen and j not in heard.gone:
                 told = heard.told.get(j)
-                links[j] = (-told if type(told) is float else flow, theirs, then)
+                links[j] = (-told if plausible(told) else flow, theirs, then)
         for j in heard.gone:
             links.pop(j, None)
         residual = max((abs(theirs - average) for _, theirs in heard.said.values()), default=math.inf)
@@ -102,5 +102,5 @@ def _accepts(body: object, src: AgentId) -> bool:
         and len(body) == 2
         and type(body[0]) is int
         and 0 <= body[0] < 2**62
-        and type(body[1]) is float
+        and plausible(body[1])
     )

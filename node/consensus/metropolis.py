@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from node.consensus.averages import Averaged, finite_input, measured
+from node.consensus.averages import Averaged, finite_input, measured, plausible
 from node.protocol import Heard, Say
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def metropolis(
         heard = yield Say(
             now,
             kind="metropolis",
-            accepts=lambda body, src: type(body) is float,
+            accepts=lambda body, src: plausible(body),
             report=now if tolerance is None else quiet,
             record=measured(now, residual, None),
             snapshot=(now, before, omega, rounds, quiet, residual, pairs),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from node.consensus.averages import VETO, Averaged, finite_input, measured
+from node.consensus.averages import VETO, Averaged, finite_input, measured, plausible
 from node.protocol import Heard, Say
 
 if TYPE_CHECKING:
@@ -124,4 +124,4 @@ def ratio(
 def _accepts(body: object, src: AgentId) -> bool:
     if body is None:
         return True  # all that is said is private
-    return type(body) is tuple and len(body) == 2 and type(body[0]) is float and type(body[1]) is float
+    return type(body) is tuple and len(body) == 2 and plausible(body[0]) and plausible(body[1])

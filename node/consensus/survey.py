@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     from node.part import AgentId
 
+# A neighbour that invents agents in each of its words must not fill the memory. Nobody has a network of so
+# many: it would need as many processes or, in one, tens of gigabytes.
+MOST_AGENTS = 1 << 20
+
 
 def survey(me: AgentId) -> Generator[Say, Heard, Routes]:
     """Find all agents, the distances to them, the next hops towards them, and the diameter.
@@ -30,6 +34,9 @@ def survey(me: AgentId) -> Generator[Say, Heard, Routes]:
     agent to one that listens to it, so somewhere on a path from i to the agent of eccentricity D there is
     an r of eccentricity M + 1. It knows so at the end of round M + 2, and i hears of it d(i,r) <= M rounds
     later: in time not to leave.
+
+    Raises:
+        ValueError: if more than MOST_AGENTS are told of, naming the neighbour that told most in that round.
     """
     distance, hop = {me: 0}, {me: me}
     echo = 0
@@ -47,6 +54,12 @@ def survey(me: AgentId) -> Generator[Say, Heard, Routes]:
                 elif r not in distance:
                     found.setdefault(r, j)
             largest = max(largest, theirs)
+        if len(distance) + len(found) > MOST_AGENTS:
+            most = max(heard.said, key=lambda j: len(heard.said[j][0]))
+            raise ValueError(
+                f"neighbour {most} tells of {len(heard.said[most][0])} more agents in round {round_}: that "
+                f"would be more than {MOST_AGENTS} in all"
+            )
         for r, j in found.items():
             distance[r], hop[r] = round_, j
         if not found and not complete:

@@ -82,8 +82,9 @@ class Follower:
         Raises:
             UserError: if the record is of another version, or a run that has ended recorded nothing.
         """
+        live = scenes.alive(self.scene.run_dir)  # first, as in _look
         self.outcome = scenes.ended(self.scene.run_dir)
-        self.live = self.outcome is None and scenes.alive(self.scene.run_dir) is not None
+        self.live = self.outcome is None and live is not None
         self.frames = self._frames()
         self._read_all()
         if not self.live:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,10 +20,11 @@ from broker.mqtt import make_transport
 from broker.transport import Address, BrokerError, Transport, Will
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 RUN = "run1"
-WAIT = 5.0
+# Only what hangs takes so long: a machine that is busy, or a process that stood still, does not.
+WAIT = 30.0
 
 
 class Client:
@@ -112,7 +114,7 @@ def connect(
         grant = grants[name]
         address = replace(via or broker.address, user=grant.user, password=grant.password)
         client = make(address, will)
-        await client.transport.open()
+        await client.transport.open(WAIT)
         return client
 
     return opened
@@ -137,6 +139,14 @@ class Peer(asyncio.Protocol):
                 self.transport.close()
             elif self.then == "deaf":
                 self.transport.pause_reading()
+
+
+@contextlib.contextmanager
+def nobody() -> Iterator[Address]:
+    """An address at which nobody listens, and nobody else can while this lasts."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield Address("127.0.0.1", held.getsockname()[1])
 
 
 @contextlib.asynccontextmanager

@@ -99,11 +99,18 @@ def test_no_permissions_are_not_all_permissions():
     assert user["permissions"] == {"publish": {"deny": [">"]}, "subscribe": {"deny": [">"]}}
 
 
+async def native_port(broker) -> int:
+    """Where the server listens besides; it does, and says so, after it has begun to listen for MQTT."""
+    said = r"Listening for client connections on 127\.0\.0\.1:(\d+)"
+    async with asyncio.timeout(WAIT):
+        while not (port := re.search(said, broker.log)):  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.01)
+    return int(port[1])
+
+
 async def ask_natively(broker, grant, *lines: str) -> str:
     """Send commands to the native listener as this user; return what the server said up to its PONG."""
-    port = re.search(r"Listening for client connections on 127\.0\.0\.1:(\d+)", broker.log)
-    assert port is not None
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(port[1]))
+    reader, writer = await asyncio.open_connection("127.0.0.1", await native_port(broker))
     try:
         hello = {"user": grant.user, "pass": grant.password, "verbose": False}
         writer.write("\r\n".join([f"CONNECT {json.dumps(hello)}", *lines, "PING", ""]).encode())

@@ -18,7 +18,7 @@ from broker import access, embedded, guarded
 from broker.embedded import EmbeddedBroker, PortInUse
 from broker.mqtt import make_transport
 from broker.transport import BrokerError
-from tests.broker.conftest import WAIT
+from tests.broker.conftest import WAIT, nobody
 
 pytestmark = [pytest.mark.broker, pytest.mark.processes]
 
@@ -28,6 +28,21 @@ def scratch(tmp_path, monkeypatch):
     """Where brokers made in this test keep their directories."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture
+def heard_first(monkeypatch):
+    """The time that a server has to answer begins when it has printed something: a stand-in for one is a
+    Python, which starts as fast as the machine lets it."""
+    start = guarded.GuardedServer.start
+
+    async def started(run, *command, **environment):
+        await start(run, *command, **environment)
+        async with asyncio.timeout(WAIT):
+            while not run.log:  # noqa: ASYNC110  # nothing tells of it
+                await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(guarded.GuardedServer, "start", started)
 
 
 async def end_of(pid: int) -> None:
@@ -112,11 +127,15 @@ async def test_two_run_side_by_side(server):
 
 
 async def test_requested_port_is_used(server):
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-    async with EmbeddedBroker([], server, port=port) as broker:
-        assert broker.address.port == port
+    while True:
+        with nobody() as free:
+            pass
+        try:
+            async with EmbeddedBroker([], server, port=free.port) as broker:
+                assert broker.address.port == free.port
+                return
+        except PortInUse:
+            pass  # somebody else was faster
 
 
 async def test_requested_port_in_use_is_named(server, scratch):
@@ -145,6 +164,16 @@ async def test_free_port_taken_at_the_last_moment_is_replaced(server, monkeypatc
     assert list(scratch.iterdir()) == []
 
 
+async def test_port_that_another_broker_took_at_the_last_moment_is_replaced_though_that_one_answers(
+    server, monkeypatch
+):
+    async with EmbeddedBroker([], server) as other:
+        find, found = embedded._available, [other.address.port]
+        monkeypatch.setattr(embedded, "_available", lambda *args: found.pop() if found else find(*args))
+        async with EmbeddedBroker([], server) as broker:
+            assert broker.address.port != other.address.port
+
+
 async def test_foreign_host_is_an_error():
     with pytest.raises(BrokerError, match=r"192\.0\.2\.1"):
         await EmbeddedBroker([], host="192.0.2.1").start()
@@ -169,7 +198,7 @@ async def test_server_that_cannot_be_executed(monkeypatch, scratch, tmp_path_fac
     assert list(scratch.iterdir()) == []
 
 
-async def test_server_that_never_answers(monkeypatch, scratch, tmp_path_factory):
+async def test_server_that_never_answers(monkeypatch, scratch, heard_first, tmp_path_factory):
     program = tmp_path_factory.mktemp("bin") / "nats-server"
     program.write_text(f"#!{sys.executable}\nprint('thinking', flush=True)\nimport signal\nsignal.pause()\n")
     program.chmod(0o700)
@@ -226,7 +255,7 @@ async def test_terminated_guard_stops_the_server(server):
         assert not runs(broker.pid)
 
 
-async def test_stubborn_server_is_killed(monkeypatch, scratch, tmp_path_factory):
+async def test_stubborn_server_is_killed(monkeypatch, scratch, heard_first, tmp_path_factory):
     program = tmp_path_factory.mktemp("bin") / "nats-server"
     program.write_text(
         f"#!{sys.executable}\nimport signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"

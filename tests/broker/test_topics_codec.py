@@ -11,6 +11,8 @@ from hypothesis.extra import numpy as hnp
 from broker import codec, topics
 from broker.codec import Malformed, Prefix, decode, encode, pack, unpack
 from broker.topics import BadTopic, Topic
+from node import report as reports
+from node import status
 
 level = st.text("abzABZ019_-", min_size=1, max_size=64)
 topic = st.one_of(
@@ -222,3 +224,44 @@ def test_two_of_the_largest_messages_can_be_said_again_and_more_is_malformed():
     with pytest.raises(Malformed) as error:
         codec.decode_all(pack((True, b"x" * codec.AGAIN_LIMIT)))
     assert error.value.kind == "oversized"
+
+
+# -- nesting as an attack -------------------------------------------------------------------------------
+
+
+def nested(opening: bytes, depth: int) -> bytes:
+    return opening * depth + b"\x01"
+
+
+@pytest.mark.parametrize("opening", [b"\x91", b"\x81\xa1a"], ids=["arrays", "maps"])
+def test_values_nested_too_deeply_are_malformed_wherever_they_stand(opening):
+    """Python's stack ends between 300 and 1,000 levels, MessagePack's own at 1,024."""
+    for depth in (codec.NEST_LIMIT + 1, 200, 400, 800, 1000, 1020, 1500, 100_000):
+        value = nested(opening, depth)
+        in_body = b"\x99\xa1r\xa1a\0\0\0\0\xa1k" + value + b"\xc0"
+        told = b"\x99\xa1r\xa1a\0\0\0\0\xa1k\xc0" + value
+        header = b"\x99" + value + b"\xa1a\0\0\0\0\xa1k\xc0\xc0"
+        for payload, kinds in (
+            (in_body, ["undecodable"]),
+            (told, ["undecodable"]),
+            (header, ["header", "undecodable"]),
+            (b"\x92\xc3" + value, ["header", "undecodable"]),
+        ):
+            with pytest.raises(codec.Malformed) as refused:
+                codec.decode_all(payload)
+            assert refused.value.kind in kinds
+        with pytest.raises(codec.Malformed):
+            status.read(value)
+        for report in (value, b"\x93\x02\xa6failed\x82\xa5error\xa1x\xa1y" + value):
+            with pytest.raises(codec.Malformed):
+                reports.read(report, "a")
+
+
+def test_values_nested_less_deeply_pass_and_what_nobody_would_read_is_not_said():
+    prefix = codec.Prefix("r", "a", 0)
+    body = 1.0
+    for _ in range(codec.NEST_LIMIT - 1):
+        body = (body,)
+    assert codec.decode(codec.encode(prefix, 0, 0, "k", body)).body == body
+    with pytest.raises(ValueError, match="nested deeper than 64"):
+        codec.encode(prefix, 0, 0, "k", ((body,),))

@@ -22,7 +22,7 @@ from broker.transport import (
     NotPermitted,
     Will,
 )
-from tests.broker.conftest import RUN, WAIT, Wire, fake_server
+from tests.broker.conftest import RUN, WAIT, Wire, fake_server, nobody
 
 pytestmark = pytest.mark.broker
 
@@ -227,9 +227,7 @@ async def test_error_in_on_message_is_reported_and_ends_the_connection(connect):
 
 
 async def test_nobody_listening(make):
-    async with fake_server() as address:
-        pass
-    with pytest.raises(BrokerUnreachable, match=str(address)):
+    with nobody() as address, pytest.raises(BrokerUnreachable, match=str(address)):
         await make(address).transport.open()
 
 
@@ -243,8 +241,8 @@ async def test_silent_server(make):
 async def test_server_that_hangs_up_before_connack(make, answer):
     async with fake_server(answer, then="close") as address:
         with pytest.raises(BrokerUnreachable):
-            async with asyncio.timeout(2):  # found out, not waited out
-                await make(address).transport.open(timeout=5)
+            async with asyncio.timeout(WAIT):  # found out, not waited out
+                await make(address).transport.open(timeout=10 * WAIT)
 
 
 @pytest.mark.parametrize("then", ["close", "wait"])
@@ -273,14 +271,14 @@ async def test_what_exceeds_the_write_limit_is_dropped_and_counted(make, library
     monkeypatch.setattr(f"broker.{library}_client.CLOSE_TIMEOUT", 0.1)
     async with fake_server(CONNACK, then="deaf") as address:
         client = make(address)
-        await client.transport.open(timeout=1)
+        await client.transport.open()
         payload = bytes(1024 * 1024)
         count = 3 * WRITE_LIMIT // len(payload)
         for _ in range(count):
             client.transport.publish(SAY_A, payload)
             await asyncio.sleep(0)
         assert 0 < client.transport.dropped < count
-        async with asyncio.timeout(4):
+        async with asyncio.timeout(WAIT):
             await client.transport.close()
 
 

@@ -8,8 +8,15 @@ import pytest
 
 from tests.broker.conftest import Client
 from tests.processes.conftest import _adoption, _no_process_outlives_its_test, spy
+from tests.processes.stage import strike_in_rounds
 
 __all__ = ["Client", "_adoption", "_no_process_outlives_its_test", "spy"]
+
+
+@pytest.fixture(autouse=True)
+def _in_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``at`` of every fault is a round."""
+    strike_in_rounds(monkeypatch)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

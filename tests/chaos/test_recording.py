@@ -12,6 +12,7 @@ from benchmarks.jobs import events
 from runner import record, run_async
 from tests.processes import table
 from tests.processes.live import Live
+from tests.processes.stage import SLOWLY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from tests.processes.live import Spy
 
 RING = "ring-12"
-SLOWLY = "faults.delay=[0.01,0.02]"
 BACK = "recovery.restart=true"
 
 
@@ -40,10 +40,10 @@ async def test_record_is_complete_although_agents_and_twice_the_broker_were_kill
     spy: Spy, tmp_path: Path, expected: Any
 ):
     kills = events(
-        {"kind": "broker-kill", "at": 0.7, "down": 0.3, "forget": True},
-        {"kind": "crash", "at": 0.9, "agents": ["a01"], "down": 0.1},  # comes back while there is no broker
-        {"kind": "crash", "at": 1.4, "agents": ["a02", "a05"], "down": 0.1},
-        {"kind": "broker-kill", "at": 1.6, "down": 0.1, "forget": False},
+        {"kind": "broker-kill", "at": 20, "down": 0.3, "forget": True},
+        {"kind": "crash", "at": 20, "agents": ["a01"], "down": 0.1},  # comes back while there is no broker
+        {"kind": "crash", "at": 40, "agents": ["a02", "a05"], "down": 0.1},
+        {"kind": "broker-kill", "at": 50, "down": 0.1, "forget": False},
     )
     async with Live(RING, BACK, "recovery.durable=snapshot", SLOWLY, kills, out=tmp_path / "run") as live:
         result = await live.result()
@@ -57,8 +57,8 @@ async def test_record_of_the_last_epoch_is_complete_if_memory_was_lost(
     spy: Spy, tmp_path: Path, expected: Any
 ):
     kills = events(
-        {"kind": "crash", "at": 1.0, "agents": ["a03"], "down": 0.1},
-        {"kind": "broker-kill", "at": 1.5, "down": 0.2, "forget": True},
+        {"kind": "crash", "at": 30, "agents": ["a03"], "down": 0.1},
+        {"kind": "broker-kill", "at": 60, "down": 0.2, "forget": True},
     )
     async with Live(RING, BACK, SLOWLY, kills, out=tmp_path / "run") as live:
         await live.result()
@@ -69,7 +69,7 @@ async def test_record_of_the_last_epoch_is_complete_if_memory_was_lost(
 
 async def test_record_is_complete_although_the_recorder_was_killed(spy: Spy, tmp_path: Path, expected: Any):
     async with Live(RING, BACK, SLOWLY, out=tmp_path / "run") as live:
-        await live.until_playing(12, 60)
+        await live.until_playing(12, 40)
         (recorder,) = table.by_role()["recorder"]
         os.kill(recorder, signal.SIGKILL)
         await live.result()

@@ -11,7 +11,7 @@ import pytest
 from broker.embedded import find_server
 from broker.transport import BrokerError
 from runner.compose.project import Project, Wishes, write
-from tests.compose.deployment import Deployment
+from tests.compose.deployment import WAIT, Deployment
 from topologies import load_scenario
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def judged(mosquitto: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     folder = tmp_path_factory.mktemp("compose")
     with Deployment(write(loaded, Wishes(folder / "tree", guest="password", page=True))) as deployment:
         deployment.all_up()
-        assert deployment.processes["recorder"].wait(30) == 0, deployment.err("recorder")
+        assert deployment.processes["recorder"].wait(WAIT) == 0, deployment.err("recorder")
         yield deployment
         deployment.stop()
         codes = {service: process.returncode for service, process in deployment.processes.items()}

@@ -24,7 +24,8 @@ from broker.embedded import find_server
 if TYPE_CHECKING:
     from runner.compose.project import Project
 
-WAIT = 20.0
+# After so long nothing will come any more: ten times what a loaded machine takes.
+WAIT = 60.0
 
 
 class Deployment:
@@ -116,7 +117,7 @@ class Deployment:
             process.send_signal(signal.SIGTERM)
         for process in living:
             try:
-                process.wait(10.0)
+                process.wait(WAIT)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

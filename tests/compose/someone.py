@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from broker.mqtt import make_transport
 from broker.transport import Address
+from tests.compose.deployment import WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +59,7 @@ class Someone:
         self.heard[topic] = payload
         self._changed.set()
 
-    async def until(self, condition: Callable[[], Any], within: float = 5.0) -> None:
+    async def until(self, condition: Callable[[], Any], within: float = WAIT) -> None:
         """Wait until the condition on what was heard holds."""
         async with asyncio.timeout(within):
             while not condition():

@@ -14,6 +14,7 @@ from broker import topics
 from broker.transport import BrokerError, BrokerRefused
 from runner import record, run
 from tests.compose.conftest import TREE
+from tests.compose.deployment import WAIT
 from tests.compose.someone import Someone, address_of
 
 pytestmark = [pytest.mark.mosquitto, pytest.mark.broker, pytest.mark.processes]
@@ -76,7 +77,7 @@ def test_the_record_is_that_of_a_run_in_virtual_time(judged, recorded, virtual):
 
 def test_the_page_shows_the_run_and_its_end(judged, recorded):
     url = f"http://127.0.0.1:{judged.ports[8230]}/run"
-    deadline = time.monotonic() + 20.0
+    deadline = time.monotonic() + WAIT
     while (shown := json.load(urllib.request.urlopen(url)))["sketch"]["outcome"] is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)

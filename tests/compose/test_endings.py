@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import time
 
 import pytest
 
 from broker import topics
-from node import report
+from node import report, status
+from node.status import DOWN
 from runner import cli
 from tests.compose.conftest import TREE
 from tests.compose.deployment import WAIT, Deployment
@@ -44,15 +44,26 @@ def until(condition):
         time.sleep(0.02)
 
 
-def test_an_agent_that_cannot_go_on_ends_the_run(deployment):
+def witness(deployment):
+    """A connection of the user who may read everything, and does not judge this run."""
+    return Someone(address_of(deployment, "recorder", "recorder"))
+
+
+async def test_an_agent_that_cannot_go_on_ends_the_run(deployment):
     """One agent's rules are others: who notices first says so, and the run has failed for everybody."""
     file = deployment.folder("agent-a02") / "secrets" / "part.json"
     start = json.loads(file.read_text())
     start["agents"][0]["part"]["contract"]["capacities"] = [8.0]
     file.chmod(0o600)
     file.write_text(json.dumps(start))
-    for k in range(3):
-        deployment.up(f"agent-a0{k}")
+    deployment.up("agent-a00")
+    async with witness(deployment) as reader:
+        # It has said by what rules it plays, before there is anybody with whom it would not go on.
+        said = topics.status(deployment.project.run, "a00")
+        await reader.transport.subscribe([said])
+        await reader.until(lambda: said in reader.heard)
+    deployment.up("agent-a01")
+    deployment.up("agent-a02")
     assert deployment.processes["recorder"].wait(WAIT) == 1
     assert "plays by other rules" in deployment.err("recorder").splitlines()[-1]
     (run_dir,) = (deployment.project.out / "runs").iterdir()
@@ -63,12 +74,15 @@ def test_an_agent_that_cannot_go_on_ends_the_run(deployment):
     assert deployment.err("agent-a02").startswith("vicinal agent: agent a02: neighbour ")
 
 
-def test_a_killed_agent_is_named_when_docker_ends_the_others(deployment):
+async def test_a_killed_agent_is_named_when_docker_ends_the_others(deployment):
     agent = deployment.up("agent-a01")  # alone it waits for its neighbours
     until(lambda: "as agent-a01" in deployment.err("broker"))
-    agent.kill()
-    # In the broker's words, which depend on whether the peer or TLS was missed first.
-    until(lambda: re.search("Client agent-a01 (closed|disconnected)", deployment.err("broker")))
+    async with witness(deployment) as reader:
+        will = topics.status(deployment.project.run, "a01")
+        await reader.transport.subscribe([will])
+        agent.kill()
+        # Who subscribed first is told first: when the will is heard here, the recorder has it.
+        await reader.until(lambda: will in reader.heard and status.read(reader.heard[will]).state == DOWN)
     recorder = deployment.processes["recorder"]
     recorder.send_signal(signal.SIGTERM)
     assert recorder.wait(WAIT) == 1

@@ -21,6 +21,7 @@ from broker.mqtt import make_transport
 from broker.transport import Address
 from node import report, standalone
 from runner.start import start_message
+from tests.compose.deployment import WAIT
 from topologies import load_scenario
 
 ROOT = Path(__file__).parents[2]
@@ -114,7 +115,7 @@ async def test_a_password_that_is_wrong(tmp_path, grants):
         agent = STAR.agents[0]
         wrong = {**grants, agent: replace(grants[agent], password="wrong")}
         process = await started(tmp_path, "one", start_of(broker.address.place(), [agent], wrong))
-        out, err = await asyncio.wait_for(process.communicate(), 20)
+        out, err = await asyncio.wait_for(process.communicate(), WAIT)
     assert process.returncode == 2
     assert out == b""
     assert b"vicinal agent: mqtt://" in err
@@ -231,7 +232,7 @@ async def test_agents_leave_by_themselves_and_leave_their_results_behind(tmp_pat
             for k, share in enumerate(shares)
         ]
         try:
-            ended = [await asyncio.wait_for(process.communicate(), 30) for process in processes]
+            ended = [await asyncio.wait_for(process.communicate(), WAIT) for process in processes]
         finally:
             for process in processes:
                 if process.returncode is None:
@@ -242,7 +243,7 @@ async def test_agents_leave_by_themselves_and_leave_their_results_behind(tmp_pat
         transport = make_transport("gmqtt", address, "judge", receive)
         await transport.open()
         await transport.subscribe([topics.all_reports(RUN)])
-        await asyncio.wait_for(complete.wait(), 10)
+        await asyncio.wait_for(complete.wait(), WAIT)
         await transport.close()
     printed = {}
     for share, process, (out, err) in zip(shares, processes, ended, strict=True):

@@ -26,6 +26,7 @@ COUNTS = {
     "resent": 0,
     "rejected": {"duplicate": 2},
     "heard_from": {HUB: 1},
+    "restarted_by": {},
     "first_round_at": None,
 }
 PROGRESS = {

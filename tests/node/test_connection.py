@@ -48,7 +48,7 @@ async def connected(doors, count, gate):
             everybody.set()
 
     tasks = [asyncio.create_task(c.keep(["t"], on_open, patient=True, gate=gate)) for c in connections]
-    await asyncio.wait_for(everybody.wait(), 5)
+    await asyncio.wait_for(everybody.wait(), 60)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

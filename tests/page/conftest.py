@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+# Seconds. Only what hangs takes so long, whatever else the machine has to do.
+WAIT = 120.0
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = (
     "--no-sandbox",
@@ -62,7 +64,7 @@ def served() -> Iterator[Callable[..., str]]:
     for process in processes:
         process.send_signal(signal.SIGTERM)
         try:
-            assert process.wait(20) == 0
+            assert process.wait(WAIT) == 0
         finally:
             process.kill()
             assert process.stdout is not None
@@ -90,7 +92,7 @@ class Eyes:
     def open(self, url: str) -> None:
         """Open the page and wait until it has drawn."""
         self.page.goto(url)
-        self.page.wait_for_selector("body[data-ready]", timeout=30_000)
+        self.page.wait_for_selector("body[data-ready]")
 
     def number(self, name: str) -> int:
         """What the page says of itself: ``frame``, ``round``, ``updates``."""
@@ -99,7 +101,7 @@ class Eyes:
     def until(self, condition: str) -> None:
         """Wait until an expression in the page holds."""
         # Not `wait_for_function`, which evaluates text inside the page; the page's own policy forbids that.
-        deadline = time.monotonic() + 30.0
+        deadline = time.monotonic() + WAIT
         while not self.page.evaluate(condition):
             assert time.monotonic() < deadline, f"never came true: {condition}"
             self.page.wait_for_timeout(30)
@@ -113,7 +115,12 @@ def eyes(tmp_path: Path) -> Iterator[Eyes]:
     playwright = pytest.importorskip("playwright.sync_api")
     with contextlib.ExitStack() as stack:
         context = stack.enter_context(playwright.sync_playwright()).chromium.launch_persistent_context(
-            tmp_path / "profile", executable_path=CHROMIUM, headless=True, args=list(FLAGS)
+            tmp_path / "profile",
+            executable_path=CHROMIUM,
+            headless=True,
+            args=list(FLAGS),
+            timeout=1e3 * WAIT,
         )
+        context.set_default_timeout(1e3 * WAIT)
         stack.callback(context.close)
         yield Eyes(context.pages[0])

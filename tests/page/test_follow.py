@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,11 +16,14 @@ from broker.embedded import EmbeddedBroker
 from broker.mqtt import make_transport
 from node.status import DOWN, UP, Status
 from node.telemetry import Telemetry
-from runner import run_async
+from runner import directory, journal
 from runner.page import scene
 from runner.page.follow import Follower
+from tests.page.conftest import WAIT
+from tests.processes.live import ENDLESS, Live
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -74,7 +78,7 @@ async def test_observer_hears_measurements_and_statuses_and_can_say_nothing() ->
         other.publish("r/a/say", b"not for observers")
         other.publish("r/a/telemetry", b"1")
         other.publish("r/a/status", b"2")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT):
             await all_came.wait()
         await one.close()
         await other.close()
@@ -84,15 +88,12 @@ async def test_observer_hears_measurements_and_statuses_and_can_say_nothing() ->
 @pytest.mark.processes
 async def test_follower_sees_a_run_begin_play_and_end_with_its_whole_record(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    running = asyncio.create_task(run_async("star-9", hosts=1, out=out, plot=False))
-    async with asyncio.timeout(60):
-        while "observer" not in (scene.alive(out) or {}):
-            assert not running.done()
-            await asyncio.sleep(0.005)
+    async with Live("star-9", hosts=1, out=out) as live, asyncio.timeout(WAIT):
+        await live.until(lambda: "observer" in (scene.alive(out) or {}), "it says where to look on")
         follower = Follower(scene.read(out))
         follower.open()
         assert follower.live
-        await asyncio.gather(follower.follow(), running)
+        await asyncio.gather(follower.follow(), live.task)
     assert not follower.live
     assert not (out / "live.json").exists()
     assert not (out / "events.jsonl").exists(), "nothing has happened"
@@ -104,17 +105,45 @@ async def test_follower_sees_a_run_begin_play_and_end_with_its_whole_record(tmp_
     assert dict(follower.rejected) == {}
 
 
+def test_run_that_ends_while_it_is_looked_at_is_not_taken_for_one_that_was_cut_off(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = tmp_path / "run"
+    shutil.copytree(recorded, run_dir)
+    result = (run_dir / "result.json").rename(tmp_path / "result.json")
+    directory.announce(run_dir)
+
+    def and_then_it_ends(ask: Callable[[Path], Any]) -> Callable[[Path], Any]:
+        def asked(where: Path) -> Any:
+            answer = ask(where)
+            if result.exists():
+                result.rename(run_dir / "result.json")
+                directory.conclude(run_dir)
+            return answer
+
+        return asked
+
+    for name in ("alive", "ended"):
+        monkeypatch.setattr(scene, name, and_then_it_ends(getattr(scene, name)))
+    follower = Follower(scene.read(run_dir))
+    follower.open()
+    assert not follower.live
+    assert follower.sketch()["outcome"]["rounds"] > 30
+
+
 @pytest.mark.processes
 async def test_what_befell_a_run_is_on_its_time_line(tmp_path: Path) -> None:
     out = tmp_path / "run"
     overrides = [
+        *ENDLESS,  # it must not be over before anything befalls it
         "recovery.restart=true",
         "recovery.durable=snapshot",
         'faults.event=[{kind="crash", at=0.0, agents=["a03"], down=0.2}]',
     ]
-    await run_async("star-9", overrides=overrides, out=out, plot=False)
-    follower = Follower(scene.read(out))
-    follower.open()
+    async with Live("star-9", *overrides, out=out) as live:
+        await live.until(lambda: "back" in [e["kind"] for e in journal.read(out)], "the agent is back")
+        follower = Follower(scene.read(out))
+        follower.open()
     kinds = [(event["kind"], event["agents"]) for event in follower.events]
     assert kinds == [("crash", [3]), ("down", [3]), ("back", [3])]
     assert follower.events[0]["text"] == "crash a03 for 0.2 s"

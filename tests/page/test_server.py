@@ -14,6 +14,7 @@ import pytest
 from runner.page import scene
 from runner.page.follow import Follower
 from runner.page.server import BEHIND, Pusher, listen, serve
+from tests.page.conftest import WAIT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,7 +31,7 @@ async def serving(run_dir: Path) -> AsyncIterator[tuple[Follower, int]]:
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(follower, sock, ready.set_result))
     try:
-        await asyncio.wait_for(ready, 10)
+        await asyncio.wait_for(ready, WAIT)
         yield follower, sock.getsockname()[1]
     finally:
         task.cancel()
@@ -43,7 +44,7 @@ async def ask(port: int, path: str, host: str | None = None, *headers: str) -> t
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     lines = [f"GET {path} HTTP/1.1", f"Host: {host if host is not None else f'127.0.0.1:{port}'}", *headers]
     writer.write("\r\n".join([*lines, "Connection: close", "", ""]).encode())
-    answer = await asyncio.wait_for(reader.read(), 10)
+    answer = await asyncio.wait_for(reader.read(), WAIT)
     writer.close()
     head, _, body = answer.partition(b"\r\n\r\n")
     return int(head.split()[1]), head.decode().lower(), body
@@ -117,7 +118,7 @@ async def test_other_origins_are_allowed_nothing(recorded: Path) -> None:
         assert "cross-origin-resource-policy: same-origin" in head
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(f"POST /run HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Length: 0\r\n\r\n".encode())
-        assert (await asyncio.wait_for(reader.readline(), 10)).split()[1] == b"405"
+        assert (await asyncio.wait_for(reader.readline(), WAIT)).split()[1] == b"405"
         writer.close()
 
 
@@ -143,7 +144,7 @@ async def test_news_go_to_all_who_look_and_hold_what_has_changed(recorded: Path)
         rounds = np.array([at], np.int64)
         follower.frames.add("a04", 0, rounds, np.array([2e9]), ("tax",), np.array([[1.5]]))
         for stream in streams:
-            news = json.loads((await asyncio.wait_for(anext(stream), 5)).partition("data: ")[2])
+            news = json.loads((await asyncio.wait_for(anext(stream), WAIT)).partition("data: ")[2])
             assert (news["begin"], news["end"], news["used"]) == (at, at + 1, at + 1)
             numbers = np.frombuffer(base64.b64decode(news["data"]), "<f4").reshape(-1, 1, 9)
             assert numbers[1 + news["names"].index("tax"), 0, 4] == 1.5

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,6 +17,7 @@ from tests.processes import table
 if TYPE_CHECKING:
     from pathlib import Path
 
+FEW_SECONDS = 6.0
 # A run that would take hours: the proof's parameters for curvatures between 1/1000 and 1000.
 ENDLESS = (
     "--set=mechanism.parameters=proof",
@@ -55,6 +57,13 @@ class Command:
                 **options,
             )
         self.pid = self._process.pid
+        self._began = time.monotonic()
+
+    @property
+    def few_seconds(self) -> float:
+        """What its end may take: an idle machine takes half a second, and one that is so loaded that it has
+        taken long until now takes longer."""
+        return max(FEW_SECONDS, 2.0 * (time.monotonic() - self._began))
 
     @property
     def ended(self) -> bool:
@@ -117,4 +126,4 @@ class Commands:
 
     def __call__(self, *arguments: object, **options: Any) -> Finished:
         """Run it to its end."""
-        return self.start(*arguments, **options).wait(45.0)
+        return self.start(*arguments, **options).wait(100.0)

@@ -18,20 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# What processes may take to end once their run is over: the guard of a broker and the fork server of the
-# agents give theirs 3 s before they kill them.
-ENDING = 8.0
-
 
 def _leave_none(before: set[int]) -> None:
     try:
-        table.until(lambda: not set(table.family()) - before, "all processes have ended", ENDING)
+        table.until(lambda: not set(table.family()) - before, "all processes have ended")
     except AssertionError:
         left = [process for pid, process in table.family().items() if pid not in before]
         for process in left:
             os.kill(process.pid, signal.SIGKILL)
         lines = "\n".join(f"{p.pid} {p.role}: {' '.join(p.command)}" for p in left)
-        pytest.fail(f"left behind {ENDING:g} s after the test:\n{lines}")
+        pytest.fail(f"left behind {table.WAIT:g} s after the test:\n{lines}")
     finally:
         table.reap_orphans()
 

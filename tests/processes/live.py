@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import tests
 from runner import launch, run_async
+from tests.processes.held import GATE
 from tests.processes.table import WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     import pytest
 
@@ -41,6 +45,9 @@ class Spy:
         self.grants: dict[str, Grant] = {}
         self.brokers: list[EmbeddedBroker] = []
         self.scribes: list[Any] = []
+        self._held: str | None = None
+        self._gate = Path()
+        self._monkeypatch = monkeypatch
         spy = self
 
         class SpiedHosts(launch.Hosts):
@@ -50,6 +57,8 @@ class Spy:
 
             def send(self, host: int, message: dict[str, Any], **how: Any) -> None:
                 if message["type"] == "start":
+                    if any(entry["part"]["agent"] == spy._held for entry in message["agents"]):
+                        message = {**message, "protocol": "tests.processes.held:held"}
                     spy.starts[host] = message
                 super().send(host, message, **how)
 
@@ -83,6 +92,30 @@ class Spy:
     def run(self) -> str:
         """The run's id."""
         return str(self.starts[0]["run"])
+
+    def hold(self, agent: str, round_: float, folder: Path) -> None:
+        """Have an agent of the run that is about to be started stay in this round, and so all others soon
+        after it, until it is held in a later one or let go. A new life of it counts its rounds anew.
+
+        Args:
+            agent: which one; alone in its process.
+            round_: from 0, of all protocols that it goes through.
+            folder: for the file that tells it.
+        """
+        self._held, self._gate = agent, folder / "gate"
+        self._monkeypatch.setenv(GATE, str(self._gate))
+        self._monkeypatch.setenv("PYTHONPATH", str(Path(tests.__file__).parent.parent))
+        self.hold_in(round_)
+
+    def hold_in(self, round_: float) -> None:
+        """Let the agent that is held go on to this round."""
+        written = self._gate.with_suffix(".new")
+        written.write_text(str(round_))
+        os.replace(written, self._gate)
+
+    def let_go(self) -> None:
+        """Let the agent that was held go on to the end."""
+        self.hold_in(math.inf)
 
     def start_of(self, agent: str) -> tuple[int, dict[str, Any]]:
         """The host of an agent, and the start message that it was sent."""
@@ -147,7 +180,7 @@ class Live:
             f"{agents} agents play beyond round {beyond}",
         )
 
-    async def result(self, within: float = 40.0) -> RunResult:
+    async def result(self, within: float = 100.0) -> RunResult:
         """How it ended."""
         return await asyncio.wait_for(asyncio.shield(self.task), within)
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 # Inherited by every process of the tests, however many parents it has lost since.
 MARKER = "VICINAL_TESTS"
 _PR_SET_CHILD_SUBREAPER = 36
-# How long a condition of a test may take to come true on a loaded machine.
-WAIT = 20.0
+# After so long a condition of a test never comes true: ten times what it takes on a loaded machine.
+WAIT = 60.0
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,16 @@ def by_role() -> dict[str, list[int]]:
             role = "host" if parent is not None and parent.role == "node" else "fork-server"
         roles.setdefault(role, []).append(process.pid)
     return roles
+
+
+def stopped(pids: Iterable[int]) -> list[int]:
+    """Those of these processes that a signal has stopped."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+                found.append(pid)
+    return found
 
 
 def until(condition: Callable[[], object], what: str, within: float = WAIT) -> None:

@@ -10,20 +10,20 @@ import pytest
 from runner import run
 from runner.errors import UserError
 from tests.processes.live import Live, Spy
+from tests.processes.stage import SLOWLY, strike_in_rounds
 
 RING = 'topology={nodes=["a","b","c","d","e","f"], edges=[["a","b"],["b","c"],["c","d"],["d","e"],["e","f"],["f","a"]]}'  # noqa: E501
 SIX = (RING, "environment.capacities=[6.0]", 'recovery={on_down="continue", grace=1.5}')
 EVENTS = (
-    'faults.event=[{kind="crash", at=0.3, agents=["c"], down="forever"}, '
-    '{kind="leave", at=2.0, agents=["e"]}, {kind="join", at=2.5, agents=["a"]}]'
+    'faults.event=[{kind="crash", at=0, agents=["c"], down="forever"}, '
+    '{kind="leave", at=5, agents=["e"]}, {kind="join", at=5, agents=["a"]}]'
 )
 
-# So many rounds that nobody is done before the last event.
-LONG = ("mechanism.parameters=proof", "environment.eta=10.0")
 
-
-def test_the_others_find_the_optimum_of_those_that_are_left(tmp_path):
-    result = run("ring-12", overrides=[*SIX, *LONG, EVENTS], out=tmp_path / "run", plot=False)
+def test_the_others_find_the_optimum_of_those_that_are_left(monkeypatch, tmp_path):
+    strike_in_rounds(monkeypatch)
+    # When e leaves, d, e and f have begun without c and a, and are far from done.
+    result = run("ring-12", overrides=[*SIX, SLOWLY, EVENTS], out=tmp_path / "run", plot=False)
     # Without c and e the ring falls apart: d is alone, and f, a, b go on.
     assert [(part.agents, part.stranded is None) for part in result.components] == [
         (("a", "b", "f"), True),
@@ -40,10 +40,13 @@ def test_the_others_find_the_optimum_of_those_that_are_left(tmp_path):
 
 async def test_whoever_is_ended_by_sigterm_or_killed_does_not_end_the_run(monkeypatch, tmp_path):
     spy = Spy(monkeypatch)
-    async with Live("ring-12", *SIX, *LONG, out=tmp_path / "run") as live:
+    spy.hold("a", 40, tmp_path)
+    async with Live("ring-12", *SIX, out=tmp_path / "run") as live:
         await live.until_playing(6)
         os.kill(spy.pid_of("c"), signal.SIGTERM)
         os.kill(spy.pid_of("d"), signal.SIGKILL)
+        await live.until(lambda: all(live.progress[i]["state"] == "gone" for i in "cd"), "both are gone")
+        spy.let_go()
         result = await live.result()
     assert (list(result.left), list(result.died)) == (["c"], ["d"])
     assert [part.agents for part in result.components] == [("a", "b", "e", "f")]

@@ -50,7 +50,7 @@ def scribe(broker: Address, directory: Path, warnings: list[str]) -> Scribe:
 
 async def stand_still(mine: Scribe) -> None:
     """Wait for the recorder's process, and stop it: it answers to nothing but SIGKILL."""
-    while mine._life is None:  # noqa: ASYNC110  # nothing tells of it
+    while mine._life is None or "recorder" not in table.by_role():  # noqa: ASYNC110  # nothing tells of it
         await asyncio.sleep(0)
     (recorder,) = table.by_role()["recorder"]
     os.kill(recorder, signal.SIGSTOP)
@@ -60,7 +60,7 @@ async def test_recorder_called_off_before_it_listens_is_ended_and_not_waited_for
     warnings: list[str] = []
     mine = scribe(silent, tmp_path, warnings)
     starting = asyncio.create_task(mine.start())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(table.WAIT):
         await stand_still(mine)
         starting.cancel()
         await asyncio.wait({starting})
@@ -72,7 +72,7 @@ async def test_recorder_called_off_before_it_listens_is_ended_and_not_waited_for
 async def test_recorder_whose_end_is_not_waited_for_is_ended(silent, tmp_path):
     mine = scribe(silent, tmp_path, [])
     starting = asyncio.create_task(mine.start())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(table.WAIT):
         await stand_still(mine)
     mine._ready.set()  # as if it had listened: now it is asked and not ended
     await starting
@@ -83,4 +83,4 @@ async def test_recorder_whose_end_is_not_waited_for_is_ended(silent, tmp_path):
         await stopping
     assert mine._life is not None
     await mine._life
-    table.until(lambda: not table.by_role().get("recorder"), "the recorder has ended", 10.0)
+    table.until(lambda: not table.by_role().get("recorder"), "the recorder has ended")

@@ -18,14 +18,15 @@ from node.store import DiskStore, Saved
 from runner import UserError, launch, run_async
 from runner.virtual import run_virtual
 from tests.processes.live import Live, outcome
+from tests.processes.stage import SLOWLY, strike_in_rounds
 from topologies import load_scenario
 
 PLAIN = ("record.every=0",)
 BACK = ("recovery.restart=true", "recovery.durable=snapshot")
-SLOWLY = "faults.delay=[0.01,0.02]"
 
 
 async def test_store_of_another_run_is_refused_by_name_and_left_as_it_is(spy, tmp_path, monkeypatch):
+    strike_in_rounds(monkeypatch)
     made: dict[str, Path] = {}
     before: dict[str, bytes] = {}
 
@@ -43,7 +44,7 @@ async def test_store_of_another_run_is_refused_by_name_and_left_as_it_is(spy, tm
 
     real = launch._stores
     monkeypatch.setattr(launch, "_stores", stores)
-    kill = events({"kind": "crash", "at": 1.0, "agents": ["a03"], "down": 0.1})
+    kill = events({"kind": "crash", "at": 30, "agents": ["a03"], "down": 0.1})
     async with Live("ring-12", *PLAIN, *BACK, SLOWLY, kill, out=tmp_path / "run") as live:
         await live.until(lambda: any("another run" in text for text in live.warnings), "the warning")
         await live.until(lambda: any("killed by signal" in text for text in live.warnings), "the kill")
@@ -61,7 +62,8 @@ async def test_agents_without_room_on_the_disk_say_so_and_the_result_is_the_same
     spy, tmp_path, monkeypatch, room
 ):
     monkeypatch.setenv("PYTHONPATH", str(Path(tests.__file__).parent.parent))
-    kill = events({"kind": "crash", "at": 1.5, "agents": ["a01", "a02"], "down": 0.1})
+    strike_in_rounds(monkeypatch)
+    kill = events({"kind": "crash", "at": 50, "agents": ["a01", "a02"], "down": 0.1})
     loaded = load_scenario("ring-12", [*PLAIN, *BACK, SLOWLY, kill])
     parts = {
         i: replace(part, contract={**part.contract, "room": room}) for i, part in loaded.parts("full").items()

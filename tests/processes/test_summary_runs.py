@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runner import run
+from tests.processes.stage import strike_in_rounds
 
 pytestmark = [pytest.mark.broker, pytest.mark.processes]
 
@@ -28,16 +29,17 @@ def test_two_hosts_over_a_broker_come_to_the_bits_of_lockstep(name, tmp_path):
     assert 0 < got.bytes < 400 * got.messages  # a wave's account and a message of play are a few numbers each
 
 
-def test_agents_that_are_killed_and_come_back_change_nothing(tmp_path):
+def test_agents_that_are_killed_and_come_back_change_nothing(monkeypatch, tmp_path):
+    strike_in_rounds(monkeypatch)
     overrides = [
         *("topology.agents=15", "environment.capacities=[15.0]", "record.every=0"),
         *("recovery.restart=true", "recovery.durable=snapshot"),
     ]
     expected = run("summary-tree-31", overrides=overrides, out=tmp_path / "calm", lockstep=True, plot=False)
-    # Rounds of 20 ms and more, so that the faults strike while agents play.
+    # 25 rounds of 40 ms and more: the faults strike in the first half of them.
     storm = (
-        'faults={delay=[0.02, 0.03], event=[{at=0.3, kind="crash", agents=["a00", "a07"], down=0.2}, '
-        '{at=0.7, kind="crash", agents=["a03"], down=0.2}]}'
+        'faults={delay=[0.04, 0.05], event=[{at=2, kind="crash", agents=["a00", "a07"], down=0.2}, '
+        '{at=6, kind="crash", agents=["a03"], down=0.2}]}'
     )
     got = run("summary-tree-31", overrides=[*overrides, storm], out=tmp_path / "storm", plot=False)
     assert got.restarts == 3

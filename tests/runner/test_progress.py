@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from runner.progress import Progress
+from runner.storms import Storms
 
 FACTS = {"xi": 0.9927, "delta": 15.96, "contraction_bound": 0.992717}
 
@@ -133,3 +134,24 @@ def test_neighbours_that_seem_to_be_down_are_named_with_their_accusers():
     progress.update("a", {"round": 4, "kind": "play", "suspects": {}})
     progress.update("b", {"round": 4, "kind": "play"})
     assert "seem to be down" not in progress.facts()
+
+
+def test_who_makes_others_start_again_is_named_with_who_says_so():
+    with Progress(console()[0], ["a", "b", "c"], quiet=True) as shown:
+        shown.update("a", info(1, restarted_by={"c": 30}))
+        shown.update("a", info(1, restarted_by={"c": 32}))
+        shown.update("b", info(1, restarted_by={"a": 2, "c": 31}))
+        assert shown.facts()["started again"] == "63 times by c (says a, b); 2 times by a (says b)"
+
+
+def test_a_storm_of_restarts_is_warned_of_once_for_each_neighbour_that_is_named():
+    warned: list[str] = []
+    storms = Storms(warned.append)
+    few = {"rejected": {"duplicate": 3}, "restarted_by": {"c": 5}}
+    many = {"rejected": {"epoch-storm": 3}, "restarted_by": {"c": 35, "b": 1}}
+    for agent, account in (("a", few), ("a", many), ("a", many), ("b", many)):
+        storms.heard(agent, account)
+    (text,) = warned
+    assert "agent a has started again 35 times at the word of c" in text
+    storms.heard("a", {**many, "restarted_by": {"d": 90, "c": 35}})
+    assert len(warned) == 2

@@ -471,6 +471,7 @@ async def test_sigterm_flushes_and_ends(tmp_path: Path):
 
 async def test_it_reports_progress_and_writes_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(recorder_module, "REPORT_EVERY", 0.01)
+    monkeypatch.setattr(recorder_module, "FLUSH_EVERY", 1e9)
     monkeypatch.setattr(recorder_module, "PART_ROWS", 4)
     one = Harness(tmp_path)
     task = one.start()

@@ -10,6 +10,7 @@ from node.agent import Agent
 from node.consensus.counters import NEVER
 from node.protocol import Say
 from node.protocols import allocate as allocating
+from runner import components
 from runner.simulate import simulate
 from runner.simulation.cases import draw
 from runner.simulation.instances import instance
@@ -41,13 +42,13 @@ def first_failure(driver, first=0, free=False):
 @pytest.mark.parametrize(
     ("driver", "first", "said"),  # where to begin, so that the search is short
     [
-        (bugs.OneRound, 0, "liveness: "),
-        (bugs.AcknowledgesReceipt, 16, "liveness: "),
-        (bugs.ForgetsPrevious, 900, "liveness: "),
-        (bugs.MixesEpochs, 5, ""),
-        (bugs.SpeaksFirst, 0, ""),
-        (bugs.GivesUp, 87, "liveness: "),
-        (bugs.Raises, 0, "escaped: KeyError"),
+        (bugs.OneRound, 13, "liveness: "),
+        (bugs.AcknowledgesReceipt, 20, "liveness: "),
+        (bugs.ForgetsPrevious, 910, "liveness: "),
+        (bugs.MixesEpochs, 22, ""),
+        (bugs.SpeaksFirst, 16, ""),
+        (bugs.GivesUp, 89, "liveness: "),
+        (bugs.Raises, 11, "escaped: KeyError"),
     ],
     ids=lambda value: getattr(value, "__name__", "-"),
 )
@@ -60,7 +61,7 @@ def test_a_driver_with_a_known_mistake_fails_on_some_seed_and_the_right_one_does
 
 @pytest.mark.parametrize(
     ("driver", "first", "said"),
-    [(bugs.Trusting, 130, ""), (bugs.Silent, 100, "liveness: "), (bugs.SpeaksFirst, 218, "")],
+    [(bugs.Trusting, 193, ""), (bugs.Silent, 123, "liveness: "), (bugs.SpeaksFirst, 220, "")],
     ids=lambda value: getattr(value, "__name__", "-"),
 )
 def test_a_mistake_of_free_mode_fails_on_some_seed_and_the_right_driver_does_not(driver, first, said):
@@ -123,3 +124,11 @@ def test_a_driver_that_mistakes_who_is_there_fails_and_the_right_one_does_not(dr
     assert verdict is not None
     assert any(violation.startswith(said) for violation in verdict.violations), verdict.violations
     assert simulate(case, make_agent=Agent).violations == []
+
+
+def test_a_judge_that_does_not_see_who_began_again_unheard_is_found(monkeypatch):
+    case = draw(2259)
+    assert simulate(case).violations == []
+    monkeypatch.setattr(components, "_overtaken", lambda *what: None)
+    (violation,) = simulate(case).violations
+    assert "counted 14 of themselves, but there are 8" in violation

@@ -362,7 +362,11 @@ def sections(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(sections())
 def test_any_family_loads_again_from_what_it_resolves_to(tmp_path: Path, data: dict[str, Any]) -> None:
     path = tmp_path / "drawn.json"

@@ -42,6 +42,10 @@ class Absent(Exception):
     """Members or relays of some link in this part of the network are not there."""
 
 
+class Withheld(Exception):
+    """What came when the ways were measured has not come now: a fault in what a neighbour says."""
+
+
 class Contradiction(Exception):
     """Two agents were told different facts about one link."""
 
@@ -141,12 +145,14 @@ def exchange(
         quotes: own channel -> entry, or a bare quote.
         kind: of the messages.
         widths: channel -> numbers of an entry there.
+    Raises:
+        Withheld: if a neighbour has not told what it had to tell.
     """
     if not wires.height:
         flooded: Flooded = yield from flood(
             part.agent, part.heard_by, own.channels, quotes, widths, wires.reach, kind
         )
-        return me.read(flooded.tables)
+        return me.read(_whole(flooded))
     contract = own.contract
     assert not isinstance(contract, Multicast)  # it needs whole tables: docs/networks.md
     mine = {name: contract.parts(name, quotes[name]) for name in contract.summed}
@@ -163,10 +169,22 @@ def exchange(
             kind,
         )
         whole, flooded = yield from beside(adding, flooding, kind)
-        tables = flooded.tables
+        tables = _whole(flooded)
     else:
         whole = yield from adding
+    if silent := [name for name in mine if name not in whole]:
+        raise Withheld(f"link {silent[0]}: {wires.branches[silent[0]].parent} has not told the sums of all")
     return {**tables, **{name: contract.of_parts(name, quotes[name], whole[name]) for name in mine}}
+
+
+def _whole(flooded: Flooded) -> Tables:
+    """The tables; the rounds were as many as it takes."""
+    for name, silent in flooded.missing.items():
+        raise Withheld(
+            f"link {name}: nothing of {', '.join(silent)} has come; who it is or a neighbour on the way from "
+            "there has withheld it"
+        )
+    return flooded.tables
 
 
 def _tables(own: Own) -> tuple[str, ...]:

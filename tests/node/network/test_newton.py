@@ -47,7 +47,11 @@ def positive(seed, n):
 
 
 @pytest.mark.parametrize("sets", [quadratic.ACTIVE_SETS, 0])
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.integers(0, 10**6), st.integers(1, 8), st.booleans())
 def test_the_model_is_minimised_over_prices_that_are_not_negative(monkeypatch, sets, seed, n, equalities):
     monkeypatch.setattr(quadratic, "ACTIVE_SETS", sets)  # with 0 one price after the other

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -16,7 +17,7 @@ from node.part import Part
 from node.protocols.network.facts import contract_of, dynamics_of
 from node.protocols.network.life import network
 from node.protocols.network.tables import Channel, flood
-from node.protocols.network.wires import Contradiction, Unreachable
+from node.protocols.network.wires import Contradiction, Unreachable, Withheld
 from runner.simulation.ledger import Ledger
 from runner.testing import Network
 from topologies import load_scenario
@@ -257,6 +258,31 @@ def test_different_facts_about_a_link_are_found_before_anything_is_played():
     parts["a2"] = Part(**{f: getattr(parts["a2"], f) for f in Part.__slots__ if f != "utility"}, utility=own)
     with pytest.raises(Contradiction, match="agents a1 and a2 were told different facts about link corn"):
         in_lockstep(parts)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "who", "message"),
+    [
+        (
+            "flood",
+            "a2",
+            "link corn: nothing of a2 has come; who it is or a neighbour on the way from",
+        ),
+        ("convergecast", "a1", "link corn: a1 has not told the sums of all"),
+    ],
+)
+def test_what_a_neighbour_withholds_is_named(exchange, who, message):
+    parts = loaded("network-corn-5", f"mechanism.exchange={exchange}").parts("test")
+
+    def withholding(part):
+        protocol = network(part)
+        say = next(protocol)
+        while True:
+            say = protocol.send((yield replace(say, to={}) if say.kind == "tables" else say))
+
+    protocols = {i: withholding(part) if i == who else network(part) for i, part in parts.items()}
+    with pytest.raises(Withheld, match=message):
+        lockstep.run(protocols, {i: part.hears for i, part in parts.items()})
 
 
 def flooding(me="a", rounds=2):
