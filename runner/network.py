@@ -267,7 +267,7 @@ def _hold(
         worst_payoff=min(checks.rationality(sides, shares).values()),
         regret=regret,
         searched=len(searched),
-        overshoot=max(0.0, *(share - 1.0 for share in used.values())),
+        overshoot=max([0.0, *(share - 1.0 for share in used.values())]),
         tolerance=rules["stopping"]["tolerance"] * max(1.0, (rules["stopping"]["scale"] or 0.0) / largest),
     )
 
@@ -342,7 +342,7 @@ def overshoot_of(record: Record, contracts: Mapping[str, Contract], epochs: Coll
                     for i, v in zip(agents, row, strict=True)
                     if i in contracts and not math.isnan(v)
                 }
-                most = max(most, *(part - 1.0 for part in checks.used_by(contracts, amounts).values()))
+                most = max([most, *(part - 1.0 for part in checks.used_by(contracts, amounts).values())])
     return most
 
 

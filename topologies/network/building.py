@@ -357,7 +357,8 @@ def told(
                 "width": width_of(mechanism.name, mechanism.prices),
             }
             if linear:  # by which of them the others are members
-                forwards[name] |= {"users": list(link["coefficients"]), "groups": facts[name]["groups"]}
+                forwards[name]["users"] = list(link["coefficients"])
+                forwards[name]["groups"] = facts[name]["groups"]
         mine: dict[str, Any] = {
             "family": "network",
             "valuation": dict(valuations[agent]),

@@ -50,17 +50,15 @@ def among(agent: str, rules: Mapping[str, Any], own: Mapping[str, Any], present:
     forwards = {name: _forward(facts, there) for name, facts in own["forwards"].items()}
     if "rows" in own:
         # It was in some rows only because somebody of its group was, and may be a relay of them.
-        forwards |= {
-            name: {
-                "members": sorted(row["floors"]),
-                "relays": _those(own["relays"][name], there),
-                "width": width_of(rules["mechanism"], rules["dynamics"]["rule"]),
-                "users": list(row["coefficients"]),
-                "groups": row["groups"],
-            }
-            for name, row in restricted.items()
-            if name not in rows and agent in own["relays"][name]
-        }
+        for name, row in restricted.items():
+            if name not in rows and agent in own["relays"][name]:
+                forwards[name] = {
+                    "members": sorted(row["floors"]),
+                    "relays": _those(own["relays"][name], there),
+                    "width": width_of(rules["mechanism"], rules["dynamics"]["rule"]),
+                    "users": list(row["coefficients"]),
+                    "groups": row["groups"],
+                }
     kept["forwards"] = {name: facts for name, facts in forwards.items() if facts["members"]}
     return kept
 
