@@ -70,7 +70,7 @@ tolerance = 1e-3
 def test_parts_that_share_a_link_have_no_result_and_those_that_share_none_have_one_each(tmp_path):
     path = tmp_path / "parts.toml"
     path.write_text(PARTS)
-    with pytest.raises(RunFailed, match="link across: c cannot be heard"):
+    with pytest.raises(RunFailed, match="agent c: link across: b cannot be heard"):
         played(tmp_path, path, leaves(("h", 0.3)))
     path.write_text(PARTS.replace('"b", "h", "c"', '"h", "c"').replace("capacity = 9.0", "capacity = 1.0"))
     apart = run(path, overrides=[leaves(("h", 0.3))], out=tmp_path / "apart", plot=False, virtual=True)
