@@ -17,6 +17,7 @@ from node.mechanisms.network.sequential import gather
 from node.protocols.network.facts import contract_of
 from node.protocols.network.restriction import among
 from runner.components import common
+from runner.ending import last_step, to_outcome
 from runner.facts import Ended, Facts
 from runner.facts import gather as gather_facts
 
@@ -59,7 +60,9 @@ class NetworkResult(Facts):
         overshoot: the largest excess over a capacity, relative, of allocations and of what was in use, in all
             recorded rounds of all epochs and at the end.
         errors, regrets: step -> allocation error; step -> largest regret, of every step, or of every k-th in
-            large and long runs; of the largest part, in its last epoch. Empty without a record.
+            large and long runs; of the largest part, in its last epoch. The last step is the one whose
+            allocations are the outcome (with several parts it may be the one after it); its regret is that of
+            what was said in it, while ``regret`` is that of the settlement. Empty without a record.
         tolerance: the promised bound on ``allocation_error``.
         stopped_unsatisfied: agents that were not satisfied in the end.
         proved: whether the agents proved the accuracy; else they concluded it from small residuals.
@@ -303,7 +306,9 @@ def with_record(result: NetworkResult, loaded: LoadedScenario, record: Record) -
     chosen = parts[0]
     optimal = {i: x[0] for i, x in result.optimal_allocation.items() if i in chosen.heard}
     largest = max(optimal.values())
-    rounds, allocations, agents = record.series("allocation", chosen.epoch)
+    # Parts end after different numbers of steps, of which the result holds the largest.
+    last = last_step(result.steps, result.stopped_unsatisfied) if len(parts) == 1 else None
+    rounds, allocations, agents = to_outcome(record, last).series("allocation", chosen.epoch)
     errors: dict[int, float] = {}
     complete: list[int] = []
     if set(chosen.heard) <= set(agents):
