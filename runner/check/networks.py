@@ -26,7 +26,7 @@ from runner.check.lines import (
     unchecked,
 )
 from runner.errors import UserError
-from runner.network import contracts_of
+from runner.network import contracts_of, overshoot_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +47,11 @@ def lines(evidence: Evidence) -> list[Line]:
     Raises:
         UserError: if accounts cannot be read as those of such a run, or cvxpy is missing.
     """
-    contracts = contracts_of(evidence.loaded)
+    _all_told(evidence)
+    try:
+        contracts = contracts_of(evidence.loaded)
+    except ValueError as error:
+        raise UserError(f"{evidence.directory}: those that have a result cannot play: {error}") from None
     try:
         shares, tables, gap = _ends(evidence, contracts)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -69,6 +73,20 @@ def lines(evidence: Evidence) -> list[Line]:
             CONTRACTION, "price-taking dynamics with momentum and restarts; no bound a round is claimed"
         ),
     ]
+
+
+def _all_told(evidence: Evidence) -> None:
+    """Whether all that took part have reported.
+
+    Raises:
+        UserError: if some are gone who took part, so that what the others have cannot be judged.
+    """
+    for i, result in evidence.results.items():
+        if result.get("agents") != len(evidence.agents):
+            raise UserError(
+                f"{evidence.directory}: agent {i} counted {result.get('agents')} agents that took part, "
+                f"{len(evidence.agents)} have a result; expected those of all"
+            )
 
 
 def _ends(evidence: Evidence, contracts: Mapping[str, Contract]) -> tuple[dict[str, Share], Tables, float]:
@@ -206,9 +224,9 @@ def _random(contract: Contract, own: Tables, rest: float, salt: int) -> float:
 
 
 def _feasibility(evidence: Evidence, contracts: Mapping[str, Contract], shares: Mapping[str, Share]) -> Line:
-    """No capacity is exceeded, in any recorded round, by what is allocated or by what is in use."""
+    """No capacity is exceeded, in any recorded round of any epoch, by what is allocated or in use."""
     profiles: list[tuple[str, dict[str, float]]] = [("end", {i: s.allocation for i, s in shares.items()})]
-    where = "at the end"
+    where, before = "at the end", 0.0
     if (missing := evidence.missing_rounds()) is None:
         for name in ("allocation", "in_use"):
             rounds, values = evidence.complete(name)
@@ -219,12 +237,17 @@ def _feasibility(evidence: Evidence, contracts: Mapping[str, Contract], shares: 
         where = (
             f"at the end and in all {len(profiles) - 1} recorded profiles of allocations and amounts in use"
         )
+        if earlier := evidence.record.epochs[:-1]:
+            before = overshoot_of(evidence.record, contracts_of(evidence.whole), earlier)
+            where += f", and in the {len(earlier)} epochs before, in which others took part"
     else:
         where = f"at the end; {missing}"
     over, when = max((max(checks.overshoot(contracts, x), _below(x)), k) for k, (_, x) in enumerate(profiles))
     unequal = checks.unequal(contracts, profiles[0][1])
     flaw = f"members of a group differ by {unequal:.2e}; they share one amount" if unequal > 0.0 else None
     told = f", {profiles[when][0]}" if over > 0.0 else ""
+    if before > over:
+        over, told = before, ", in an epoch before the last"
     return measured(
         FEASIBILITY,
         over,
