@@ -11,6 +11,7 @@ import numpy as np
 
 from node.mechanisms.network import checks, strategic
 from node.mechanisms.network.contract import Share
+from node.mechanisms.network.incentives import NEGLIGIBLE, standings
 from node.mechanisms.network.optimum import program, solve
 from node.mechanisms.network.sequential import gather
 from node.protocols.network.facts import contract_of
@@ -52,7 +53,10 @@ class NetworkResult(Facts):
         gap: what the agents proved to be the most welfare that is missing.
         worst_payoff: the smallest v_i(x_i) - t_i - v_i(0); below 0 somebody had better stayed away.
         regret: the most that an agent would gain by the best one-shot deviation found from the last message;
-            regret_agents: of how many agents it was searched.
+            regret_agents: of how many agents it was searched, ids ascending.
+        temptation: of these the most that one would gain beyond what its distance to rest explains, as a part
+            of what it has at stake (``incentives.Standing``); None in runs from before there was this number.
+        loss: of all agents the same of what one loses by taking part; likewise.
         overshoot: the largest excess over a capacity, relative, of allocations and of what was in use, in all
             recorded rounds and at the end.
         errors, regrets: step -> allocation error; step -> largest regret, of every step, or of every k-th in
@@ -92,6 +96,8 @@ class NetworkResult(Facts):
     tolerance: float
     stopped_unsatisfied: int
     proved: bool
+    temptation: float | None = None
+    loss: float | None = None
 
     @property
     def play_rounds(self) -> int:
@@ -114,14 +120,32 @@ class NetworkResult(Facts):
         return self.imbalance <= checks.BALANCED
 
     @property
+    def steady(self) -> bool:
+        """Whether nobody is found to gain by leaving, but for what goes away as play comes to rest."""
+        return self.temptation is None or self.temptation <= NEGLIGIBLE
+
+    @property
+    def rational(self) -> bool:
+        """Whether nobody had better stayed away, but for the same.
+
+        With balance "everywhere" what is handed back depends on everybody's demand and price, so it is as
+        near to what it is at the equilibrium as these are.
+        """
+        near = self.tolerance if self.balance == "everywhere" else 0.0
+        return self.loss is None or self.loss <= max(NEGLIGIBLE, near)
+
+    @property
     def kept_promise(self) -> bool:
-        """Whether the accuracy asked for was proved and is there, every capacity held and taxes balance."""
+        """Whether the accuracy asked for was proved and is there, every capacity held, taxes balance, and
+        nobody would rather say something else or have stayed away."""
         return (
             not self.stopped_unsatisfied
             and self.allocation_error <= self.tolerance
             and self.overshoot == 0.0
             and self.gap_holds
             and self.balanced
+            and self.steady
+            and self.rational
         )
 
     @property
@@ -131,8 +155,17 @@ class NetworkResult(Facts):
         return (
             f"allocation error {self.allocation_error:.3g}, promised {self.tolerance:.3g}; "
             f"{self.stopped_unsatisfied} agents unsatisfied; overshoot {self.overshoot:.3g}; taxes "
-            f"{self.imbalance:.3g} off balance{lonely}"
+            f"{self.imbalance:.3g} off balance{self._unwilling}{lonely}"
         )
+
+    @property
+    def _unwilling(self) -> str:
+        found = ""
+        if not self.steady:
+            found += f"; an agent gains {self.regret:.3g} by another message"
+        if not self.rational:
+            found += f"; an agent loses {-self.worst_payoff:.3g} by taking part"
+        return found
 
 
 def contracts_of(loaded: LoadedScenario) -> dict[str, Contract]:
@@ -162,6 +195,7 @@ def judge_network(loaded: LoadedScenario, ended: Ended) -> NetworkResult:
     total, size = checks.balance(shares)
     prices = {i: float(results[i]["price"]) for i in agents}
     searched = agents[:SEARCHES]
+    stand = standings(contracts, tables, shares, agents, frozenset(searched))
     return NetworkResult(
         **facts,
         mechanism=rules["mechanism"],
@@ -187,8 +221,10 @@ def judge_network(loaded: LoadedScenario, ended: Ended) -> NetworkResult:
         optimal_welfare=optimum.welfare,
         gap=float(first["gap"]),
         worst_payoff=min(checks.rationality(contracts, shares).values()),
-        regret=largest_regret(contracts, tables, searched),
+        regret=max(standing.regret for standing in stand.values()),
         regret_agents=len(searched),
+        temptation=max(standing.temptation for standing in stand.values()),
+        loss=max(standing.loss for standing in stand.values()),
         overshoot=checks.overshoot(contracts, x),
         errors={},
         regrets={},
