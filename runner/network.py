@@ -11,6 +11,7 @@ import numpy as np
 
 from node.mechanisms.network import checks, strategic
 from node.mechanisms.network.contract import Share
+from node.mechanisms.network.incentives import NEGLIGIBLE, Standing, standings
 from node.mechanisms.network.linear import Linear
 from node.mechanisms.network.optimum import program, solve
 from node.mechanisms.network.sequential import gather
@@ -56,7 +57,10 @@ class NetworkResult(Facts):
         gap: what the agents proved to be the most welfare that is missing; the sum over parts.
         worst_payoff: the smallest v_i(x_i) - t_i - v_i(0); below 0 somebody had better stayed away.
         regret: the most that an agent would gain by the best one-shot deviation found from the last message;
-            regret_agents: of how many agents it was searched.
+            regret_agents: of how many agents it was searched, ids ascending.
+        temptation: of these the most that one would gain beyond what its distance to rest explains, as a part
+            of what it has at stake (``incentives.Standing``); None in runs from before there was this number.
+        loss: of all agents the same of what one loses by taking part; likewise.
         overshoot: the largest excess over a capacity, relative, of allocations and of what was in use, in all
             recorded rounds of all epochs and at the end.
         errors, regrets: step -> allocation error; step -> largest regret, of every step, or of every k-th in
@@ -98,6 +102,8 @@ class NetworkResult(Facts):
     tolerance: float
     stopped_unsatisfied: int
     proved: bool
+    temptation: float | None = None
+    loss: float | None = None
 
     @property
     def play_rounds(self) -> int:
@@ -122,8 +128,24 @@ class NetworkResult(Facts):
         return self.imbalance <= checks.BALANCED
 
     @property
+    def steady(self) -> bool:
+        """Whether nobody is found to gain by leaving, but for what goes away as play comes to rest."""
+        return self.temptation is None or self.temptation <= NEGLIGIBLE
+
+    @property
+    def rational(self) -> bool:
+        """Whether nobody had better stayed away, but for the same.
+
+        With balance "everywhere" what is handed back depends on everybody's demand and price, so it is as
+        near to what it is at the equilibrium as these are.
+        """
+        near = self.tolerance if self.balance == "everywhere" else 0.0
+        return self.loss is None or self.loss <= max(NEGLIGIBLE, near)
+
+    @property
     def kept_promise(self) -> bool:
-        """Whether the accuracy asked for was proved and is there, every capacity held and taxes balance."""
+        """Whether the accuracy asked for was proved and is there, every capacity held, taxes balance, and
+        nobody would rather say something else or have stayed away."""
         return (
             not self.stopped_unsatisfied
             and not self.stranded
@@ -131,6 +153,8 @@ class NetworkResult(Facts):
             and self.overshoot == 0.0
             and self.gap_holds
             and self.balanced
+            and self.steady
+            and self.rational
         )
 
     @property
@@ -140,8 +164,17 @@ class NetworkResult(Facts):
         return (
             f"allocation error {self.allocation_error:.3g}, promised {self.tolerance:.3g}; "
             f"{self.stopped_unsatisfied} agents unsatisfied; overshoot {self.overshoot:.3g}; taxes "
-            f"{self.imbalance:.3g} off balance{lonely}{self.trouble}"
+            f"{self.imbalance:.3g} off balance{self._unwilling}{lonely}{self.trouble}"
         )
+
+    @property
+    def _unwilling(self) -> str:
+        found = ""
+        if not self.steady:
+            found += f"; an agent gains {self.regret:.3g} by another message"
+        if not self.rational:
+            found += f"; an agent loses {-self.worst_payoff:.3g} by taking part"
+        return found
 
 
 def contracts_of(loaded: LoadedScenario, agents: Collection[str] | None = None) -> dict[str, Contract]:
@@ -204,6 +237,8 @@ def judge_network(loaded: LoadedScenario, ended: Ended) -> NetworkResult:
         worst_payoff=min(h.worst_payoff for h in held),
         regret=max(h.regret for h in held),
         regret_agents=sum(h.searched for h in held),
+        temptation=max(h.temptation for h in held),
+        loss=max(h.loss for h in held),
         overshoot=max(h.overshoot for h in held),
         errors={},
         regrets={},
@@ -228,6 +263,8 @@ class _Held:
     optimal_welfare: float
     worst_payoff: float
     regret: float
+    temptation: float
+    loss: float
     searched: int
     overshoot: float
     tolerance: float
@@ -246,10 +283,10 @@ def _hold(
     slopes = {i: contracts[i].valuation.slope(t) for i, t in optimum.allocation.items() if t > 0.0}
     # What those have said and paid who were gone before they told is not known.
     searched = part.heard[:SEARCHES] if not part.unheard else ()
-    regret, lonely, imbalance = 0.0, list[str](), 0.0
+    stand, lonely, imbalance = dict[str, Standing](), list[str](), 0.0
     if searched:
         tables = gather({i: {n: tuple(q) for n, q in results[i]["quotes"].items()} for i in part.heard})
-        regret = largest_regret(contracts, tables, searched)
+        stand = standings(contracts, tables, shares, part.heard, frozenset(searched))
         lonely = checks.lonely(contracts, {i: float(results[i]["demand"]) for i in part.heard})
         if not _no_deficit(rules, contracts, checks.balance(shares)[0]):
             imbalance = checks.imbalance(shares, prices)
@@ -268,7 +305,9 @@ def _hold(
         if part.unheard
         else optimum.welfare,
         worst_payoff=min(checks.rationality(sides, shares).values()),
-        regret=regret,
+        regret=max((standing.regret for standing in stand.values()), default=0.0),
+        temptation=max((standing.temptation for standing in stand.values()), default=0.0),
+        loss=max((standing.loss for standing in stand.values()), default=0.0),
         searched=len(searched),
         overshoot=max([0.0, *(share - 1.0 for share in used.values())]),
         tolerance=rules["stopping"]["tolerance"] * max(1.0, (rules["stopping"]["scale"] or 0.0) / largest),
