@@ -92,6 +92,9 @@ class EmbeddedBroker:
                     raise _in_use(run.address) from None
                 if taken and attempts_left:
                     continue
+                if run.unstored.done() and attempts_left and isinstance(error, BrokerError):
+                    self._avoid = run.directory.parent
+                    continue
                 raise
             break
         # The server has read them, and nobody else should.

@@ -20,6 +20,7 @@ import os
 import select
 import signal
 import sys
+import time
 
 # A server that has not ended so many seconds after SIGTERM is killed.
 GRACE = 3.0
@@ -28,7 +29,11 @@ GRACE = 3.0
 LOG_LIMIT = 4_000_000
 # A nats-server's own lines on a store that fails, after process id and time; a client's begin with its
 # address, and quote what it sent.
-_UNSTORED = (b"[ERR] JetStream failed to store ", b"[WRN] Filesystem permission denied while writing ")
+_UNSTORED = (
+    b"[ERR] JetStream failed to store ",
+    b"[WRN] Stream create failed for ",
+    b"[WRN] Filesystem permission denied while writing ",
+)
 _LONGEST = 100_000  # bytes of a line that is looked at
 
 
@@ -37,27 +42,33 @@ class Log:
 
     Attributes:
         source, sink: descriptors of the pipe; the server writes into the sink.
+        over: whether nothing more can come.
     """
 
     def __init__(self, path: str) -> None:
         self._path, self._size, self._rest = path, 0, b""
         self.source, self.sink = os.pipe()
+        self.over = False
         os.set_blocking(self.source, False)
 
-    def drain(self) -> bool:
-        """Take what is there; whether more may come."""
+    def take(self) -> bool:
+        """Take some of what there is; whether there was any.
+
+        Not all: a server that never stops printing must not keep the guard from its other business.
+        """
         try:
-            while text := os.read(self.source, 65536):
-                self._keep(text)
-                *lines, self._rest = (self._rest + text).split(b"\n")
-                self._rest = self._rest[:_LONGEST]
-                for line in lines:
-                    said = line.split(b" ", 3)[-1]
-                    if said.startswith(_UNSTORED):
-                        _tell("unstored " + said.decode(errors="replace")[:1000])
+            text = os.read(self.source, 65536)
         except BlockingIOError:
-            return True
-        return False
+            return False
+        self.over = not text
+        self._keep(text)
+        *lines, self._rest = (self._rest + text).split(b"\n")
+        self._rest = self._rest[:_LONGEST]
+        for line in lines:
+            said = line.split(b" ", 3)[-1]
+            if said.startswith(_UNSTORED):
+                _tell("unstored " + said.decode(errors="replace")[:1000])
+        return bool(text)
 
     def _keep(self, text: bytes) -> None:
         with contextlib.suppress(OSError):  # no room: the server must not wait for it
@@ -85,16 +96,16 @@ def main(directory: str, command: list[str]) -> None:
         pid = _start(command, log.sink)
         os.close(log.sink)
         _tell(f"pid {pid}")
-        speaks = True
         while pid:
-            ready, _, _ = select.select([0, wake, log.source] if speaks else [0, wake], [], [])
+            ready, _, _ = select.select([0, wake] if log.over else [0, wake, log.source], [], [])
             if log.source in ready:
-                speaks = log.drain()
+                log.take()
             asked = 0 in ready or bool(set(_signals(wake)) - {signal.SIGCHLD})
-            code = _stop(pid, wake) if asked else _ended(pid)
+            code = _stop(pid, wake, log) if asked else _ended(pid)
             if code is not None:
                 pid = 0
-                log.drain()
+                while log.take():
+                    pass
                 _tell(f"exit {code}")
         while os.read(0, 64):  # the log stays until the owner has had the time to read it
             pass
@@ -120,11 +131,18 @@ def _start(command: list[str], output: int) -> int:
     )
 
 
-def _stop(pid: int, wake: int) -> int:
+def _stop(pid: int, wake: int, log: Log) -> int:
     os.kill(pid, signal.SIGTERM)
+    end = time.monotonic() + GRACE
     while (code := _ended(pid)) is None:
-        if not select.select([wake], [], [], GRACE)[0]:
+        listened = [wake] if log.over else [wake, log.source]
+        ready, _, _ = select.select(listened, [], [], max(0.0, end - time.monotonic()))
+        if time.monotonic() >= end:
             os.kill(pid, signal.SIGKILL)
+            end += GRACE
+        # It may have much to say before it ends, and waits for somebody to take it.
+        if log.source in ready:
+            log.take()
         _signals(wake)
     return code
 

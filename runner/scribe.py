@@ -47,6 +47,7 @@ class Scribe:
         over: Callable[[], None] = lambda: None,
     ) -> None:
         self.recording = True
+        self._late = False
         self._config, self._warn, self._restarts = config, warn, MOST_RESTARTS if restart else 0
         self._recorded, self._again, self._over = recorded, again, over
         self._process: asyncio.subprocess.Process | None = None
@@ -57,21 +58,31 @@ class Scribe:
         self._marks: dict[tuple[str, int, int], int] = {}
 
     async def start(self) -> None:
-        """Start the recorder and wait until it has subscribed, or has failed to."""
+        """Start the recorder and wait until it has subscribed, has failed to, or is late.
+
+        One that is late is asked no more: the run goes on, and when it listens agents say again what it has
+        not heard.
+        """
         await self._spawn()
         self._life = asyncio.create_task(self._live(), name="recorder")
         try:
             async with asyncio.timeout(READY_TIMEOUT):
                 await self._ready.wait()
         except TimeoutError:
-            self._warn(f"the recorder did not get ready within {READY_TIMEOUT:g} s; the run is not recorded")
+            self._late = True
+            self._warn(
+                f"the recorder is not ready after {READY_TIMEOUT:g} s; the run goes on without it so far"
+            )
 
     async def stop(self) -> None:
         """Let the recorder write what has arrived and end it. Safe to call twice, and to cancel."""
         if self._process is None or self._life is None:
             return
         self._stopping = True
-        if not self._ready.is_set():
+        if self._late and not self._ready.is_set():
+            self._warn("the recorder never got ready; the run is not recorded")
+            self._end_at_once()
+        elif not self._ready.is_set():
             # Called off while everything starts: nobody has published anything that could be lost.
             self._end_at_once()
         else:
@@ -158,6 +169,8 @@ class Scribe:
             match event.get("event"):
                 case "ready" if not self._ready.is_set():
                     self._ready.set()
+                    if self._late:
+                        self._again()
                 case "ready":
                     self._again()
                 case "recorded":

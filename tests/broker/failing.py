@@ -14,16 +14,17 @@ if TYPE_CHECKING:
 REASON = "file too large"
 
 
-def spoil(monkeypatch: pytest.MonkeyPatch, folder: Path, servers: int = 1) -> None:
-    """Let the nats-servers started next write files of 4 kB only (8 kB with some shells).
+def spoil(monkeypatch: pytest.MonkeyPatch, folder: Path, servers: int = 1, blocks: int = 8) -> None:
+    """Let the nats-servers started next write small files only.
 
     Args:
         folder: for the program that limits it.
         servers: how many of them; those after it are whole.
+        blocks: how much they may write into a file: in 512 bytes, or with some shells in 1024.
     """
     real = embedded.find_server
     program = folder / "limited-server"
-    program.write_text(f'#!/bin/sh\nulimit -f 8\nexec "{real("nats")}" "$@"\n')
+    program.write_text(f'#!/bin/sh\nulimit -f {blocks}\nexec "{real("nats")}" "$@"\n')
     program.chmod(0o700)
     left = [str(program)] * servers
     monkeypatch.setattr(embedded, "find_server", lambda server: left.pop() if left else real(server))

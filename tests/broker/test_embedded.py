@@ -331,6 +331,24 @@ async def test_store_that_cannot_be_written_is_heard_of_and_the_broker_moves(tmp
     assert {path.name for path in scratch.iterdir()} == {"memory", "limited-server"}
 
 
+async def test_server_that_cannot_begin_a_store_is_started_in_another_place(tmp_path, scratch, monkeypatch):
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    monkeypatch.setattr(place, "MEMORY", memory)
+    spoil(monkeypatch, tmp_path, blocks=0)
+    limited, whole = embedded.find_server("nats"), embedded.find_server("nats")
+    write = EmbeddedBroker._write_config
+
+    def written(broker, binary, run):
+        command = write(broker, binary, run)
+        return [limited if run.directory.parent == memory else whole, *command[1:]]
+
+    monkeypatch.setattr(EmbeddedBroker, "_write_config", written)
+    async with EmbeddedBroker([SPEAKER]) as broker:
+        assert broker.place == scratch
+        assert list(memory.iterdir()) == []
+
+
 async def test_only_the_servers_own_words_tell_that_its_store_fails(scratch, tmp_path_factory):
     said = "[ERR] JetStream failed to store a msg on stream 's': no space left on device"
     quoted = (
@@ -370,6 +388,31 @@ async def test_log_that_grows_keeps_its_end_only(monkeypatch, scratch, tmp_path_
         assert f"{149_999:099}\nall said" in run.log
     finally:
         await run.end()
+    assert list(scratch.iterdir()) == []
+
+
+async def test_server_with_much_to_say_at_its_end_is_heard_out(monkeypatch, scratch, tmp_path_factory):
+    program = tmp_path_factory.mktemp("bin") / "nats-server"
+    program.write_text(
+        f"#!{sys.executable}\nimport signal, sys\n"
+        "def end(*_):\n"
+        "    print('x' * 1_000_000, flush=True)\n    open(sys.argv[1], 'w').close()\n    sys.exit()\n"
+        "signal.signal(signal.SIGTERM, end)\nprint('up', flush=True)\nwhile True: signal.pause()\n"
+    )
+    program.chmod(0o700)
+    guard = Path(guarded.__file__).with_name("guard.py").read_text().replace("GRACE = 3.0", f"GRACE = {WAIT}")
+    patient = tmp_path_factory.mktemp("guard") / "guard.py"
+    patient.write_text(guard)
+    monkeypatch.setattr(guarded, "__file__", str(patient))
+    monkeypatch.setattr(guarded, "_STOP_TIMEOUT", 2 * WAIT)
+    run = guarded.GuardedServer(Address("127.0.0.1", 1))
+    said_all = tmp_path_factory.mktemp("said") / "all"
+    await run.start([str(program), str(said_all)])
+    async with asyncio.timeout(WAIT):
+        while not run.log:  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.01)
+    await run.end()
+    assert said_all.exists()
     assert list(scratch.iterdir()) == []
 
 

@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from broker.access import recorder_grant
+from broker.embedded import EmbeddedBroker
 from broker.transport import Address
 from runner.scribe import Scribe
 from tests.processes import table
@@ -34,7 +36,7 @@ async def silent() -> AsyncIterator[Address]:
     await server.wait_closed()
 
 
-def scribe(broker: Address, directory: Path, warnings: list[str]) -> Scribe:
+def scribe(broker: Address, directory: Path, warnings: list[str], **told: Any) -> Scribe:
     config = {
         "run": "r",
         "directory": str(directory),
@@ -45,7 +47,7 @@ def scribe(broker: Address, directory: Path, warnings: list[str]) -> Scribe:
         "place": broker.place(),
         "agents": ["n1"],
     }
-    return Scribe(config, warnings.append, restart=True)
+    return Scribe(config, warnings.append, restart=True, **told)
 
 
 async def stand_still(mine: Scribe) -> None:
@@ -84,3 +86,33 @@ async def test_recorder_whose_end_is_not_waited_for_is_ended(silent, tmp_path):
     assert mine._life is not None
     await mine._life
     table.until(lambda: not table.by_role().get("recorder"), "the recorder has ended")
+
+
+async def test_recorder_that_never_gets_ready_is_said_to_be_late_and_then_to_have_recorded_nothing(
+    silent, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("runner.scribe.READY_TIMEOUT", 0.1)
+    warnings: list[str] = []
+    mine = scribe(silent, tmp_path, warnings)
+    async with asyncio.timeout(table.WAIT):
+        await mine.start()
+        assert warnings == ["the recorder is not ready after 0.1 s; the run goes on without it so far"]
+        await mine.stop()
+    assert warnings[1:] == ["the recorder never got ready; the run is not recorded"]
+
+
+async def test_recorder_that_is_late_has_agents_say_again_what_it_has_not_heard(tmp_path, monkeypatch):
+    monkeypatch.setattr("runner.scribe.READY_TIMEOUT", 0.0)
+    grant = recorder_grant("r")
+    warnings: list[str] = []
+    listens = asyncio.Event()
+    async with EmbeddedBroker([grant]) as broker, asyncio.timeout(table.WAIT):
+        mine = scribe(broker.address, tmp_path, warnings, again=listens.set)
+        mine._config |= {"user": grant.user, "password": grant.password}
+        await mine.start()
+        (late,) = warnings
+        assert not listens.is_set()
+        await listens.wait()
+        await mine.stop()
+    # Here nobody did; that is all there is to complain of.
+    assert warnings == [late, "the record is incomplete: the last batch of n1 did not arrive"]
