@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runner.guarantee import outlook, summary_outlook
+from runner.guarantee import outlook, robust, summary_outlook
 from topologies import draw
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ def _network(utility: Mapping[str, Any]) -> dict[str, Any]:
 
 def _certificate(loaded: LoadedScenario) -> list[str]:
     """What the agents will agree on before they play; nothing for mechanisms without such a certificate."""
+    if (text := robust(loaded)) is not None:
+        return ["", f"[certificate]  {text}"]
     summary = loaded.contract()["mechanism"] == "summary"
     if not summary and len(loaded.agents) > _CERTIFIED:
         return []
