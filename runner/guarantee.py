@@ -18,6 +18,7 @@ from node.protocols.scalable import contribution_of
 from node.utilities import build
 from runner.errors import UserError
 from topologies.consensus import robustness
+from topologies.model import ConsensusMechanism
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,7 +150,9 @@ def _require_robust(loaded: LoadedScenario, warn: Callable[[str], None]) -> None
     """``require`` for consensus."""
     if (text := robust(loaded)) is None:
         return
-    if not loaded.spec.mechanism.unguaranteed:
+    mechanism = loaded.spec.mechanism
+    assert isinstance(mechanism, ConsensusMechanism)
+    if not mechanism.unguaranteed:
         raise UserError(f"{loaded.path}: mechanism: {text}; to play all the same: --unguaranteed")
     warn(text)
 

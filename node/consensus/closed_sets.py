@@ -128,8 +128,8 @@ class _Search:
         return None, True
 
     def _grown(self, inside: int, barred: int) -> tuple[int, int, int] | None:
-        """A set with all whom its members must have with them, who may not join, and whom to branch on (-1: it
-        is closed already); None if no closed set contains it, or none that is small enough."""
+        """A set with all whom its members must have with them, who may not join, and whom to branch on (-1:
+        it is closed already); None if no closed set contains it, or none that is small enough."""
         near, r, most = self.near, self.r, len(self.near) // 2
         while inside.bit_count() <= most:
             # Branch where a few more that stay outside settle all others: that ends soonest.
@@ -154,7 +154,7 @@ class _Search:
         return None
 
     def _barred(self, barred: int, new: int) -> int:
-        """With the new ones, and with those who then hear ``r`` agents from outside of any set they are in."""
+        """With the new ones, and with those who then hear ``r`` agents from outside of any set of theirs."""
         while new:
             barred |= new
             asked = 0

@@ -28,8 +28,8 @@ def find_cut(hears: Mapping[AgentId, Sequence[AgentId]], r: int) -> tuple[Cut | 
     A graph is r-robust if there are no such sets (section 8; trimmed averaging against f liars needs
     r = 2f + 1): two sets that each hear too little of the outside can hold different values for ever.
 
-    Exact for up to ``EXACT_UP_TO`` agents: all subsets are tried. For more, there is a search that proves
-    what it says when it comes to its end, and likely places before it is long (``node.consensus.closed_sets``).
+    Exact for up to ``EXACT_UP_TO`` agents: all subsets are tried. For more there is a search that proves what
+    it says when it comes to its end, and likely places before it is long; see ``node.consensus.closed_sets``.
     It is given up after a few seconds.
 
     Args:
