@@ -67,6 +67,7 @@ class EmbeddedBroker:
         self._host = host
         self._run: GuardedServer | None = None
         self._kept: Path | None = None  # the store of the server before, for the next one
+        self._avoid: Path | None = None  # where the server before could not write
 
     async def start(self, timeout: float = START_TIMEOUT) -> Address:
         """Start the server; return its address (no user, no password) once it accepts connections.
@@ -78,10 +79,10 @@ class EmbeddedBroker:
         """
         binary = find_server(self._server)
         for attempts_left in reversed(range(_ATTEMPTS)):
-            run = GuardedServer(Address(self._host, _available(self._host, self._port)))
+            run = GuardedServer(Address(self._host, _available(self._host, self._port)), self._avoid)
             try:
                 if self._kept is not None and self._kept.exists():
-                    self._kept.rename(run.directory / _STORE)
+                    shutil.move(self._kept, run.directory / _STORE)
                 await run.start(self._write_config(binary, run), GOMAXPROCS=_go_threads())
                 await self._until_ready(run, timeout)
             except BaseException as error:
@@ -123,6 +124,24 @@ class EmbeddedBroker:
             self._kept = None
             await before.end()
 
+    async def move(self) -> Path:
+        """Start it again with its files in another place, if there is one, and an empty store; where.
+
+        Raises:
+            BrokerError: as ``start``.
+        """
+        self._avoid = self.place
+        await self.restart()
+        return self.place
+
+    async def wait_unstored(self) -> str:
+        """Wait until the server has said that it cannot write what it is to keep; return its words.
+
+        A nats-server goes on after that, but each retained message holds its sender up for 5 s.
+        """
+        await asyncio.wait({self._started.unstored})
+        return self._started.unstored.result()
+
     async def wait_ended(self) -> str:
         """Wait until the server has ended, for whatever reason; return the reason."""
         await asyncio.wait(
@@ -139,6 +158,11 @@ class EmbeddedBroker:
     def pid(self) -> int:
         """Process id of the server."""
         return self._started.pid
+
+    @property
+    def place(self) -> Path:
+        """The folder in which its private directory is."""
+        return self._started.directory.parent
 
     @property
     def running(self) -> bool:
@@ -185,11 +209,13 @@ class EmbeddedBroker:
     async def _until_ready(self, run: GuardedServer, timeout: float) -> None:
         asking = asyncio.create_task(self._ask(run.address, timeout), name="embedded-broker-ready")
         try:
-            either: set[asyncio.Future[Any]] = {asking, run.ended}
+            either: set[asyncio.Future[Any]] = {asking, run.ended, run.unstored}
             await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             # On a port that was snatched away somebody else may accept the connection and say nothing.
             if run.ended.done():
                 raise BrokerError(f"{self._server} did not start: {run.ended.result()}")
+            if run.unstored.done():
+                raise BrokerError(f"{self._server} cannot write its store: {run.unstored.result()}")
             if not asking.done():
                 raise BrokerError(
                     f"{self._server} was not ready within {timeout:g} s; its log:\n{run.log_end}"

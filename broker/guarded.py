@@ -8,10 +8,10 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from broker import place
 from broker.transport import BrokerError
 
 if TYPE_CHECKING:
@@ -30,23 +30,32 @@ class GuardedServer:
         directory: its private directory; the guard removes it.
         pid: the server's process id.
         ended: done when the server has ended; the reason.
+        unstored: done when the server has said that it cannot write its store; its words.
+
+    Args:
+        address: where it is to listen.
+        avoid: a place where its directory should rather not be.
+    Raises:
+        BrokerError: if there is no place for its directory.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, avoid: Path | None = None) -> None:
         self.address = address
-        self.directory = Path(tempfile.mkdtemp(prefix="vicinal-broker-"))  # mode 0700
+        self.directory = place.make(avoid)
         self.pid = 0
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.unstored: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._guard: asyncio.subprocess.Process | None = None
         self._lifeline = -1
         self._watch: asyncio.Task[None] | None = None
 
     @property
     def log(self) -> str:
-        try:
-            return (self.directory / "log").read_text(errors="replace")
-        except OSError:
-            return ""
+        text = ""
+        for name in ("log.before", "log"):
+            with contextlib.suppress(OSError):
+                text += (self.directory / name).read_text(errors="replace")
+        return text
 
     @property
     def log_end(self) -> str:
@@ -119,6 +128,10 @@ class GuardedServer:
 
     async def _watch_guard(self) -> None:
         said, what = await self._hear()
+        while said == "unstored":
+            if not self.unstored.done():
+                self.unstored.set_result(what)
+            said, what = await self._hear()
         if self._lifeline < 0:
             reason = "it was stopped"
         elif said == "exit":

@@ -99,7 +99,8 @@ def require(loaded: LoadedScenario, warn: Callable[[str], None]) -> float | None
     Returns:
         The spectral radius of the whole Jacobian, if there is no guarantee and it can be computed.
     Raises:
-        UserError: if the agents would refuse to play, or could not.
+        UserError: if the agents would refuse to play, or could not; of a network, if the equilibrium that is
+            claimed is none.
     """
     rules = loaded.contract()
     if rules["mechanism"] == "summary":
@@ -108,6 +109,10 @@ def require(loaded: LoadedScenario, warn: Callable[[str], None]) -> float | None
     if rules["mechanism"] == "consensus":
         _require_robust(loaded, warn)
         return None
+    if rules["mechanism"] in NETWORK:
+        from runner import equilibrium  # late: it takes the planner of networks
+
+        equilibrium.require(loaded)
     if rules["mechanism"] in NETWORK and rules["dynamics"]["rule"] == "strategic":
         warn(
             'prices = "strategic": best responses of the game. They do not converge here; they are played to '

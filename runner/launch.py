@@ -23,6 +23,7 @@ from runner.directory import announce
 from runner.errors import RunFailed, UserError
 from runner.hosts import Hosts, Message, distribute
 from runner.journal import Journal
+from runner.keeper import keep
 from runner.launched import Launched, Warn, Watch
 from runner.scribe import Scribe
 from runner.start import start_message
@@ -152,7 +153,8 @@ async def run_processes(
                 sync=recovery.durable == "round",
                 import_path=[str(Path(folder).resolve()) for folder in settings.import_path],
                 # Our own broker has answered, and its end would be noticed: a first connection that breaks or
-                # takes too long is a machine that stands still. Whoever comes back may find any broker dead.
+                # takes too long is a machine that stands still, or a broker that moves its store. Whoever
+                # comes back may find any broker dead.
                 patient=own or recovery.restart,
             )
             return {
@@ -255,19 +257,15 @@ async def _broker(
     if chaos:
         chaos.take_broker(broker)
 
+    async def keeps_store() -> bool:
+        return await chaos.before_broker() if chaos else True
+
     async def watch() -> None:
-        while True:
-            reason = await broker.wait_ended()
-            if not loaded.spec.recovery.restart:
-                return launched.fail(RunFailed(f"the broker ended: {reason}"))
-            settings.warn(f"the broker ended and is started again: {reason.partition(';')[0]}")
-            journal.note("down", "the broker is down")
-            keep_store = await chaos.before_broker() if chaos else True
-            try:
-                await broker.restart(keep_store=keep_store)
-            except BrokerError as error:
-                return launched.fail(RunFailed(f"the broker ended and cannot be started again: {error}"))
-            journal.note("back", "the broker is back")
+        revive = loaded.spec.recovery.restart
+        try:
+            await keep(broker, settings.warn, journal, revive=revive, keeps_store=keeps_store)
+        except RunFailed as error:
+            launched.fail(error)
 
     watching = asyncio.create_task(watch(), name="broker-watch")
     watching.add_done_callback(partial(_ended, launched))

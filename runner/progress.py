@@ -33,6 +33,9 @@ REDRAWS = 10  # a second
 AGENT_COST = 2e-6  # seconds of a redraw an agent
 # Rounds per second are measured over so many seconds.
 PACE_OVER = 2.0
+# Without a terminal, seconds from one line on who seems to be down to the next, and how many are named in it.
+DOWN_PAUSE = 1.0
+_NAMED = 5
 BOUND = "contraction_bound"
 # Which of what is recorded with the bound are parameters; with several goods there is "delta.0" and so on.
 PARAMETERS = ("xi", "delta", "L")
@@ -50,7 +53,8 @@ class Progress:
     """Shows phase, rounds, largest residual and certificate of a run. A context manager.
 
     ``update`` is cheap and may be called at any rate; the panel is drawn at most ten times a second, and only
-    on a terminal. Elsewhere a plain line is written when the phase changes, and nothing at all if ``quiet``.
+    on a terminal. Elsewhere a plain line is written when the phase changes and, once a second at most, when
+    others seem to be down than before; and nothing at all if ``quiet``.
 
     Args:
         console: where to; give one on stderr, so that stdout holds results only.
@@ -83,6 +87,10 @@ class Progress:
         self._dropped: dict[str, Counter[str]] = {}
         self._restarted: dict[str, Counter[str]] = {}
         self._suspects: dict[str, Mapping[str, str]] = {}
+        # Who seems to be down and by the word of how many, who was said to be, and when that was.
+        self._doubted: Counter[str] = Counter()
+        self._said_down: frozenset[str] = frozenset()
+        self._said_at = -DOWN_PAUSE
         self._absent: dict[str, Mapping[str, str]] = {}
         self._notes: dict[str, str] = {}
         self._began = clock()
@@ -130,7 +138,7 @@ class Progress:
             self._dropped[agent] = Counter(rejected)
         if restarted := info.get("restarted_by"):
             self._restarted[agent] = Counter(restarted)
-        self._suspects[agent] = info.get("suspects") or {}
+        self._doubt(agent, info.get("suspects") or {})
         self._absent[agent] = info.get("absent") or {}
         if state in ("lingering", "gone"):
             self._enter(agent, STOPPING)
@@ -139,9 +147,10 @@ class Progress:
         self._changed()
 
     def finished(self, agent: str) -> None:
-        """An agent has given its result."""
+        """An agent has given its result; whom it doubted matters to it no more."""
         if agent in self._rounds:
             self._enter(agent, STOPPING)
+            self._doubt(agent, {})
             self._changed()
 
     def note(self, who: str, text: str) -> None:
@@ -181,7 +190,7 @@ class Progress:
             shown["started again"] = "; ".join(named[:5]) + (" ..." if len(named) > 5 else "")
         if accused := _accused(self._suspects):
             named = [f"{other} (says {', '.join(by[:3])})" for other, by in sorted(accused.items())]
-            shown["seem to be down"] = "; ".join(named[:5]) + (" ..." if len(named) > 5 else "")
+            shown["seem to be down"] = "; ".join(named[:_NAMED]) + (" ..." if len(named) > _NAMED else "")
         if absent := _accused(self._absent):
             named = [f"{other} (says {', '.join(by[:3])})" for other, by in sorted(absent.items())]
             shown["left behind"] = "; ".join(named[:5]) + (" ..." if len(named) > 5 else "")
@@ -190,6 +199,14 @@ class Progress:
     def _enter(self, agent: str, phase: str) -> None:
         _move(self._in_phase, self._phases[agent], phase)
         self._phases[agent] = phase
+
+    def _doubt(self, agent: str, others: Mapping[str, str]) -> None:
+        before = self._suspects.get(agent) or {}
+        if before.keys() != others.keys():
+            self._doubted.update(others.keys())
+            self._doubted.subtract(before.keys())
+            self._doubted = +self._doubted
+        self._suspects[agent] = others
 
     @property
     def _slowest(self) -> int:
@@ -206,6 +223,8 @@ class Progress:
         if now - since >= PACE_OVER:
             slowest = self._slowest
             self.pace, self._pace_since = (slowest - then) / (now - since), (now, slowest)
+        if self._live is None and now - self._said_at >= DOWN_PAUSE:
+            self._say_down(now)
         if self._live is not None and now - self._drawn >= 1 / REDRAWS + 10 * AGENT_COST * len(self._rounds):
             self._drawn = now
             self._draw()
@@ -218,6 +237,19 @@ class Progress:
         if self.phase == PLAYING and self._certificate:
             line += f"; {self.facts()['certificate']}"
         self._say(line)
+
+    def _say_down(self, now: float) -> None:
+        down = self._doubted.keys()
+        if down == self._said_down:
+            return
+        new, back = sorted(down - self._said_down), sorted(self._said_down - down)
+        if new:
+            accused = _accused(self._suspects)
+            named = [f"{other} (says {', '.join(accused[other][:3])})" for other in new[:_NAMED]]
+            self._say(f"seem to be down: {'; '.join(named)}{_more(new)}")
+        if back:
+            self._say(f"heard again: {', '.join(back[:_NAMED])}{_more(back)}")
+        self._said_down, self._said_at = frozenset(down), now
 
     def _say(self, line: str) -> None:
         if not self._quiet:
@@ -239,6 +271,11 @@ def _accused(by_agent: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
         for other in others:
             named.setdefault(other, []).append(agent)
     return named
+
+
+def _more(others: Collection[str]) -> str:
+    """How many there are beyond those that are named."""
+    return f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
 
 
 def _move(counter: Counter[Any], before: Any, after: Any) -> None:

@@ -151,17 +151,21 @@ def counts(run: Run) -> list[Series]:
 
 
 def loads(run: Run) -> list[Series]:
-    """The part of each link's capacity that the allocations of a round take."""
+    """The part of each link's capacity that the allocations of a round take: of the largest part of the
+    network that has a result, in its last epoch."""
     if not isinstance(run.result, NetworkResult):
         return []
-    rounds, values, agents = run.record.series("allocation")
-    if set(agents) != set(run.loaded.agents):
+    parts = [part for part in run.result.components if part.stranded is None]
+    there = parts[0].agents if parts else run.loaded.agents
+    rounds, values, recorded = run.record.series("allocation", parts[0].epoch if parts else None)
+    if not set(there) <= set(recorded):
         return []  # the loads are those of all
+    agents, values = there, values[:, [recorded.index(i) for i in there]]
     complete = np.flatnonzero(~np.isnan(values).any(axis=1))
     if not complete.size:
         return []
     steps = complete[np.unique(np.linspace(0, len(complete) - 1, min(len(complete), MOST_STEPS)).astype(int))]
-    contracts = contracts_of(run.loaded)
+    contracts = contracts_of(run.loaded, agents)
     used = [checks.used(contracts, dict(zip(agents, row, strict=True))) for row in values[steps].tolist()]
     names = tuple(used[0])
     shares = np.array([[step[name] for name in names] for step in used])

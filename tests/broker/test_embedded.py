@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import secrets
 import signal
 import socket
 import stat
 import sys
 import textwrap
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from broker import access, embedded, guarded
+from broker import access, embedded, guarded, place
 from broker.embedded import EmbeddedBroker, PortInUse
 from broker.mqtt import make_transport
-from broker.transport import BrokerError
+from broker.transport import Address, BrokerError
 from tests.broker.conftest import WAIT, nobody
+from tests.broker.failing import REASON, spoil
 
 pytestmark = [pytest.mark.broker, pytest.mark.processes]
 
@@ -26,6 +30,7 @@ pytestmark = [pytest.mark.broker, pytest.mark.processes]
 @pytest.fixture
 def scratch(tmp_path, monkeypatch):
     """Where brokers made in this test keep their directories."""
+    monkeypatch.setattr(place, "MEMORY", tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return tmp_path
 
@@ -282,6 +287,90 @@ async def test_wait_ended_may_be_abandoned(server):
         transport = make_transport("gmqtt", broker.address, "x", lambda *_: None)
         with pytest.raises(BrokerError):  # it still answers
             await transport.open()
+
+
+SPEAKER = access.Grant("speaker", "open-sesame", ("run/a/status",), ("run/a/status",))
+
+
+@asynccontextmanager
+async def speaker(address):
+    received = asyncio.Queue()
+    transport = make_transport(
+        "gmqtt",
+        replace(address, user="speaker", password="open-sesame"),
+        secrets.token_hex(8),
+        lambda *message: received.put_nowait(message),
+    )
+    await transport.open(WAIT)
+    try:
+        yield transport, received
+    finally:
+        await transport.close()
+
+
+async def test_store_that_cannot_be_written_is_heard_of_and_the_broker_moves(tmp_path, scratch, monkeypatch):
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    monkeypatch.setattr(place, "MEMORY", memory)
+    spoil(monkeypatch, tmp_path)
+    async with EmbeddedBroker([SPEAKER]) as broker:
+        address = broker.address
+        assert broker.place == memory
+        async with speaker(address) as (transport, _), asyncio.timeout(WAIT):
+            for _ in range(40):
+                transport.publish("run/a/status", bytes(500), retain=True)
+            assert (await broker.wait_unstored()).endswith(REASON)
+        assert await broker.move() == scratch
+        assert broker.address == address
+        async with speaker(address) as (transport, _):
+            transport.publish("run/a/status", b"again", retain=True)
+        async with speaker(address) as (transport, received), asyncio.timeout(WAIT):
+            await transport.subscribe(["run/a/status"])
+            assert await received.get() == ("run/a/status", b"again")
+        assert list(memory.iterdir()) == []
+    assert {path.name for path in scratch.iterdir()} == {"memory", "limited-server"}
+
+
+async def test_only_the_servers_own_words_tell_that_its_store_fails(scratch, tmp_path_factory):
+    said = "[ERR] JetStream failed to store a msg on stream 's': no space left on device"
+    quoted = (
+        f'[7] 2026/01/01 00:00:00.5 [ERR] 127.0.0.1:5 - mid:4 - "x" - Publish Violation - Subject "{said}"'
+    )
+    program = tmp_path_factory.mktemp("bin") / "nats-server"
+    program.write_text(
+        f"#!{sys.executable}\nprint({quoted!r})\n"
+        f"print('[7] 2026/01/01 00:00:01.5 ' + {said!r}, flush=True)\nimport signal\nsignal.pause()\n"
+    )
+    program.chmod(0o700)
+    run = guarded.GuardedServer(Address("127.0.0.1", 1))
+    try:
+        await run.start([str(program)])
+        async with asyncio.timeout(WAIT):
+            assert await run.unstored == said
+        assert quoted in run.log
+    finally:
+        await run.end()
+
+
+async def test_log_that_grows_keeps_its_end_only(monkeypatch, scratch, tmp_path_factory):
+    program = tmp_path_factory.mktemp("bin") / "nats-server"
+    program.write_text(
+        f"#!{sys.executable}\nfor k in range(150_000): print(f'{{k:099}}')\n"
+        "import signal\nprint('all said', flush=True)\nsignal.pause()\n"
+    )
+    program.chmod(0o700)
+    run = guarded.GuardedServer(Address("127.0.0.1", 1))
+    try:
+        await run.start([str(program)])
+        async with asyncio.timeout(WAIT):
+            while "all said" not in run.log_end:  # noqa: ASYNC110  # nothing tells of it
+                await asyncio.sleep(0.01)
+        kept = sum(path.stat().st_size for path in run.directory.iterdir())
+        assert 4e6 < kept < 9e6
+        assert f"{149_999:099}\nall said" in run.log
+    finally:
+        await run.end()
+    assert list(scratch.iterdir()) == []
 
 
 OWNER = """

@@ -14,9 +14,11 @@ import pytest
 
 import tests
 from benchmarks.jobs import events
+from broker import place
 from node.store import DiskStore, Saved
-from runner import UserError, launch, run_async
+from runner import RunFailed, UserError, keeper, launch, run_async
 from runner.virtual import run_virtual
+from tests.broker.failing import REASON, spoil
 from tests.processes.live import Live, outcome
 from tests.processes.stage import SLOWLY, strike_in_rounds
 from topologies import load_scenario
@@ -111,3 +113,61 @@ async def test_run_whose_directory_is_full_says_so_and_gives_its_result(spy, tmp
     assert len(warnings) == 2
     assert "the record is incomplete" in warnings[0]
     assert "the result is not on file" in warnings[1]
+
+
+@pytest.mark.broker
+async def test_broker_that_cannot_write_its_store_moves_and_the_run_goes_on(spy, tmp_path, monkeypatch):
+    memory, disk = tmp_path / "memory", tmp_path / "disk"
+    memory.mkdir()
+    disk.mkdir()
+    monkeypatch.setattr(place, "MEMORY", memory)
+    monkeypatch.setattr(tempfile, "tempdir", str(disk))
+    spoil(monkeypatch, tmp_path)
+    async with Live("ring-12", *PLAIN, out=tmp_path / "run") as live:
+        result = await live.result()
+    (said,) = live.warnings
+    assert said == (
+        f"the broker cannot write its store in {memory}: {REASON}; "
+        f"it was started again with an empty one in {disk}"
+    )
+    expected = await run_async("ring-12", overrides=PLAIN, virtual=True, plot=False, out=tmp_path / "calm")
+    assert outcome(result) == outcome(expected)
+    assert list(memory.iterdir()) == []
+
+
+@pytest.mark.broker
+async def test_run_whose_broker_finds_no_place_for_its_store_ends_and_names_all(spy, tmp_path, monkeypatch):
+    monkeypatch.setattr(place, "MEMORY", tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    spoil(monkeypatch, tmp_path)
+    real, made = place.make, []
+
+    def once(*where: Any) -> Path:
+        if made:
+            monkeypatch.setattr(place, "ROOM", 1e30)
+        made.append(real(*where))
+        return made[-1]
+
+    monkeypatch.setattr(place, "make", once)
+    failed = (
+        f"the broker cannot write its store in {tmp_path}: {REASON}; it cannot be started again elsewhere: "
+        f"no place for the broker's files: {tmp_path}/absent: No such file .*; {tmp_path}: .* MB free"
+    )
+    with pytest.raises(RunFailed, match=failed):
+        await run_async("ring-12", overrides=PLAIN, plot=False, out=tmp_path / "run")
+
+
+@pytest.mark.broker
+async def test_store_that_fails_everywhere_ends_the_run(spy, tmp_path, monkeypatch):
+    spoil(monkeypatch, tmp_path, servers=keeper.MOVES + 1)
+    with pytest.raises(RunFailed, match=f"{REASON}; that was the {keeper.MOVES + 1}th time"):
+        await run_async("ring-12", overrides=PLAIN, plot=False, out=tmp_path / "run")
+
+
+async def test_run_without_any_place_for_a_broker_is_refused_at_once(spy, tmp_path, monkeypatch):
+    monkeypatch.setattr(place, "MEMORY", tmp_path)
+    monkeypatch.setattr(place, "ROOM", 1e30)
+    with pytest.raises(
+        UserError, match=r"embedded broker \(nats\) cannot be used: no place .* MB free.*TMPDIR"
+    ):
+        await run_async("ring-12", overrides=PLAIN, plot=False, out=tmp_path / "run")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 from rich.console import Console
@@ -134,6 +135,49 @@ def test_neighbours_that_seem_to_be_down_are_named_with_their_accusers():
     progress.update("a", {"round": 4, "kind": "play", "suspects": {}})
     progress.update("b", {"round": 4, "kind": "play"})
     assert "seem to be down" not in progress.facts()
+
+
+def test_without_a_terminal_who_seems_to_be_down_is_named_once_and_so_is_who_is_heard_again():
+    screen, file = console()
+    clock = Clock()
+    with Progress(screen, ["a", "b", "c"], clock=clock) as shown:
+        shown.update("a", info(3, suspects={"c": "suspect"}))
+        for _ in range(50):
+            clock.now += 0.1
+            shown.update("a", info(3, suspects={"c": "down"}))
+            shown.update("b", info(3, suspects={"c": "suspect"}))
+        shown.update("a", info(4))
+        clock.now += 10
+        shown.update("b", info(4))
+    said = file.getvalue().splitlines()
+    assert said == ["seem to be down: c (says a)", "heard again: c"]
+
+
+def test_without_a_terminal_many_that_seem_to_be_down_are_a_line_a_second():
+    screen, file = console()
+    clock = Clock()
+    agents = [f"a{i:02}" for i in range(40)]
+    with Progress(screen, agents, clock=clock) as shown:
+        for k in range(1, 31):  # one more each 0.1 s
+            shown.update("a00", info(3, suspects=dict.fromkeys(agents[1 : k + 1], "down")))
+            clock.now += 0.1
+    first, second, third = file.getvalue().splitlines()
+    assert first == "seem to be down: a01 (says a00)"
+    assert re.fullmatch(r"seem to be down: (a\d\d \(says a00\); ){4}a\d\d \(says a00\) and \d+ more", second)
+    assert "a02" in second
+    assert "a02" not in third
+
+
+def test_whom_an_agent_doubted_that_has_its_result_does_not_seem_to_be_down():
+    screen, file = console()
+    clock = Clock()
+    with Progress(screen, ["a", "b"], clock=clock) as shown:
+        shown.update("a", info(3, suspects={"b": "down"}))
+        assert "seem to be down" in shown.facts()
+        clock.now += 2
+        shown.finished("a")
+        assert "seem to be down" not in shown.facts()
+    assert file.getvalue().splitlines() == ["seem to be down: b (says a)", "heard again: b"]
 
 
 def test_who_makes_others_start_again_is_named_with_who_says_so():
