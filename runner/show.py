@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runner.guarantee import NETWORK, outlook, summary_outlook
+from runner.guarantee import NETWORK, outlook, robust, summary_outlook
 from topologies import draw
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def _network(utility: Mapping[str, Any]) -> dict[str, Any]:
 def _certificate(loaded: LoadedScenario) -> list[str]:
     """What the agents will agree on before they play, of a network what a search says about its equilibrium;
     nothing for mechanisms without such a certificate."""
+    if (text := robust(loaded)) is not None:
+        return ["", f"[certificate]  {text}"]
     mechanism = loaded.contract()["mechanism"]
     if mechanism in NETWORK:
         from runner import equilibrium  # late: it takes the planner of networks

@@ -88,9 +88,9 @@ class Run:
     @cached_property
     def play(self) -> int:
         """The first round with an allocation or an estimate: the survey and the agreement are over."""
-        name = "estimate" if isinstance(self.result, ConsensusResult) else "allocation"
-        rounds, _, _ = self.record.goods(name)
-        return int(rounds.min(initial=self.result.rounds))
+        names = ("estimate", "known") if isinstance(self.result, ConsensusResult) else ("allocation",)
+        every = np.concatenate([self.record.goods(name)[0] for name in names])
+        return int(every.min(initial=self.result.rounds))
 
     @property
     def good(self) -> str:
