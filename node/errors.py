@@ -8,8 +8,8 @@ class AgentError(Exception):
 
 
 class TooFew(AgentError):
-    """Too few agents are left in this part of the network for what is to be played. Not an end: whoever is
-    cut off may come back, and all start again."""
+    """Those that are left in this part of the network are too few for what is to be played, or cannot play it
+    without somebody. Not an end: whoever is cut off may come back, and all start again."""
 
 
 class Misaligned(AgentError):

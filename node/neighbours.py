@@ -92,13 +92,14 @@ class Neighbours:
 
     @property
     def part(self) -> Part:
-        """The agent's part as far as its neighbours are present."""
+        """The agent's part as far as its neighbours are present, and who is not."""
         if not self.absent:
             return self._part
         return replace(
             self._part,
             hears=self.hears,
             heard_by=tuple(j for j in self._part.heard_by if j not in self.absent),
+            absent=tuple(sorted(self.absent)),
         )
 
     @property

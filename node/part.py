@@ -32,6 +32,8 @@ class Part:
         tick: free-running mode: seconds between two ticks of this agent; None: it keeps rounds.
         on_down: what to do about a neighbour that is down: ``wait`` for it, or ``continue`` without it.
         grace: seconds for which a neighbour must seem away to be down.
+        absent: neighbours that this computation is played without, ascending; not in ``hears`` and
+            ``heard_by``. With ``on_down = "wait"`` they have said that they leave for good.
     """
 
     agent: AgentId
@@ -44,6 +46,7 @@ class Part:
     tick: float | None = None
     on_down: str = "wait"
     grace: float = 10.0
+    absent: tuple[AgentId, ...] = ()
 
     @property
     def free(self) -> bool:
@@ -77,4 +80,5 @@ class Part:
         missing = {name for name, optional in names.items() if not optional and name not in data}
         if unknown or missing:
             raise ValueError(f"part: unknown keys {sorted(unknown)}, missing keys {sorted(missing)}")
-        return cls(**{**data, "hears": tuple(data["hears"]), "heard_by": tuple(data["heard_by"])})
+        ids = ("hears", "heard_by", "absent")
+        return cls(**{**data, **{name: tuple(data[name]) for name in ids if name in data}})

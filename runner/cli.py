@@ -81,7 +81,13 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="run a scenario and judge its outcome", description=_RUN)
     _scenario_arguments(run)
-    run.add_argument("--out", type=Path, metavar="DIR", help="run directory (default: runs/<run id>)")
+    run.add_argument("more", metavar="SCENARIO", nargs="*", help="more of them, run one after another")
+    run.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="run directory (default: runs/<run id>); of several one each in it",
+    )
     run.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     run.add_argument(
         "--broker",
@@ -263,6 +269,10 @@ def _run(arguments: argparse.Namespace) -> int:
     from runner.api import run_async
     from runner.progress import Progress
 
+    if arguments.more:
+        from runner.several import run_each
+
+        return run_each(arguments, _run, _say)
     if arguments.unguaranteed:
         arguments.overrides = [*arguments.overrides, "mechanism.unguaranteed=true"]
     loaded = _load(arguments)

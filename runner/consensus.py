@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +26,8 @@ class ConsensusResult(Facts):
         primitive_rounds: its rounds (or ticks) among all.
         values: agent -> what it found; empty if it never had an estimate.
         expected: what it should have found; where the network fell apart, in the largest part.
+        expected_in: likewise in each of ``components``; [] of one without a result.
+        inputs_in: trimmed averaging: the smallest and the largest input in each of ``components``; else [].
         error: largest |found - expected| (trimmed averaging: distance from the range of the inputs); None if
             some agent found nothing.
         spread: largest minus smallest value found in a part of the network, over coordinates; None likewise.
@@ -48,6 +50,16 @@ class ConsensusResult(Facts):
     tolerance: float
     stopped_unsatisfied: int
     rounds_to_tolerance: int | None = None
+    expected_in: list[list[float]] = field(default_factory=list)
+    inputs_in: list[list[float]] = field(default_factory=list)
+
+    @property
+    def targets(self) -> dict[str, list[float]]:
+        """Agent -> what it should have found, in its own part of the network."""
+        if not self.expected_in:
+            return dict.fromkeys(self.values, self.expected)
+        parts = zip(self.components, self.expected_in, strict=True)
+        return {agent: expected for part, expected in parts if expected for agent in part.agents}
 
     @property
     def kept_promise(self) -> bool:
@@ -91,11 +103,12 @@ def judge_consensus(loaded: LoadedScenario, ended: Ended) -> ConsensusResult:
     exact = bool(results[parts[0].heard[0]]["exact"])
     errors: list[float] = []
     spreads: list[float] = []
-    identical, expected = True, []
+    identical, expected, inputs = True, {}, {}
     for part in parts:
         truth = ConsensusEnvironment({i: loaded.utilities[i]["value"] for i in part.agents})
         found = [list(results[i]["value"]) for i in part.heard]
-        expected.append(list(truth.expected(primitive, part.diameter)))
+        expected[part.agents] = list(truth.expected(primitive, part.diameter))
+        inputs[part.agents] = [truth.minimum[0], truth.maximum[0]]
         errors.extend(truth.error(primitive, value, part.diameter) for value in found)
         if all(found):
             spreads.extend(max(c) - min(c) for c in zip(*found, strict=True))
@@ -108,11 +121,15 @@ def judge_consensus(loaded: LoadedScenario, ended: Ended) -> ConsensusResult:
             "rounds of the primitive", {i: r["rounds"] for i, r in results.items()}, parts, facts["synchrony"]
         ),
         values=values,
-        expected=expected[0],
+        expected=expected[parts[0].agents],
         error=max(errors) if all(map(math.isfinite, errors)) else None,
         spread=max(spreads) if all(values.values()) else None,
         identical=identical,
         exact=exact,
         tolerance=0.0 if exact or primitive == "trimmed" else loaded.contract()["stopping"]["tolerance"],
         stopped_unsatisfied=sum(not r["satisfied"] for r in results.values()),
+        expected_in=[expected.get(part.agents, []) for part in facts["components"]],
+        inputs_in=[inputs.get(part.agents, []) for part in facts["components"]]
+        if primitive == "trimmed"
+        else [],
     )

@@ -17,6 +17,8 @@ from node.protocols.parameters import foreseen
 from node.protocols.scalable import contribution_of
 from node.utilities import build
 from runner.errors import UserError
+from topologies.consensus import robustness
+from topologies.model import ConsensusMechanism
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,12 +99,20 @@ def require(loaded: LoadedScenario, warn: Callable[[str], None]) -> float | None
     Returns:
         The spectral radius of the whole Jacobian, if there is no guarantee and it can be computed.
     Raises:
-        UserError: if the agents would refuse to play, or could not.
+        UserError: if the agents would refuse to play, or could not; of a network, if the equilibrium that is
+            claimed is none.
     """
     rules = loaded.contract()
     if rules["mechanism"] == "summary":
         _require_of_summary(loaded, warn)
         return None
+    if rules["mechanism"] == "consensus":
+        _require_robust(loaded, warn)
+        return None
+    if rules["mechanism"] in NETWORK:
+        from runner import equilibrium  # late: it takes the planner of networks
+
+        equilibrium.require(loaded)
     if rules["mechanism"] in NETWORK and rules["dynamics"]["rule"] == "strategic":
         warn(
             'prices = "strategic": best responses of the game. They do not converge here; they are played to '
@@ -121,6 +131,35 @@ def require(loaded: LoadedScenario, warn: Callable[[str], None]) -> float | None
         raise UserError(f"{loaded.path}: mechanism: {text}; to play all the same: --unguaranteed")
     warn(text)
     return seen.spectral_radius
+
+
+def robust(loaded: LoadedScenario) -> str | None:
+    """What the user has to know of trimmed averaging on a graph of which nobody can tell whether it bears the
+    liars; None if it does, and for all other runs. One that does not is no scenario at all."""
+    rules = loaded.contract()
+    if rules.get("primitive") != "trimmed" or not rules["f"]:
+        return None
+    need, (_, proven) = robustness(rules["f"], loaded.graph)
+    if proven:
+        return None
+    return (
+        f"no guarantee: f = {rules['f']} liars need a {need}-robust graph, and whether this one of "
+        f"{len(loaded.agents)} agents is {need}-robust is neither proven nor refuted: there is no cut among "
+        f"balls around agents and the orders by eigenvectors, and the search over all of them was given up. "
+        f"If there is one, agents on its two sides may keep different values; within the range of the honest "
+        f"inputs they stay in any case"
+    )
+
+
+def _require_robust(loaded: LoadedScenario, warn: Callable[[str], None]) -> None:
+    """``require`` for consensus."""
+    if (text := robust(loaded)) is None:
+        return
+    mechanism = loaded.spec.mechanism
+    assert isinstance(mechanism, ConsensusMechanism)
+    if not mechanism.unguaranteed:
+        raise UserError(f"{loaded.path}: mechanism: {text}; to play all the same: --unguaranteed")
+    warn(text)
 
 
 def _always_guaranteed(loaded: LoadedScenario) -> bool:

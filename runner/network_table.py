@@ -67,13 +67,13 @@ def promises(result: NetworkResult) -> list[Line]:
             "worst payoff",
             f"{result.worst_payoff:.3g}",
             "of an agent, over staying away",
-            result.worst_payoff >= 0.0,
+            result.rational if result.loss is not None else None,
         ),
         (
             "regret",
             f"{result.regret:.1e}",
-            f"best one-shot deviation found, {result.regret_agents} agents; {_kind(result)}",
-            None,
+            f"best one-shot deviation found, {_searched(result)}; {_kind(result)}",
+            _left(result),
         ),
         *(
             [("lonely links", ", ".join(result.lonely), "fewer than two demand them: (A4) may fail", None)]
@@ -88,6 +88,19 @@ def _accuracy(result: NetworkResult) -> str:
     if result.proved:
         return "proved"
     return "not reached" if result.stopped_unsatisfied else "observed"
+
+
+def _left(result: NetworkResult) -> bool | None:
+    """Whether no agent has reason to leave. Nothing is said of play that did not come to rest: there its
+    distance explains nearly every regret, and the row of the allocation has the cross."""
+    if not result.steady:
+        return False
+    return None if result.temptation is None or result.stopped_unsatisfied else True
+
+
+def _searched(result: NetworkResult) -> str:
+    whole = len(result.allocation)
+    return f"{whole} agents" if result.regret_agents == whole else f"{result.regret_agents} of {whole} agents"
 
 
 def _kind(result: NetworkResult) -> str:

@@ -236,15 +236,20 @@ class Record:
     def __len__(self) -> int:
         return self.value.size
 
-    def series(self, name: str) -> tuple[Integers, Vector, tuple[str, ...]]:
-        """One measurement over the rounds of the last epoch, and over agents.
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """Those of which there are rows, ascending."""
+        return tuple(np.unique(self.epoch).tolist())
+
+    def series(self, name: str, epoch: int | None = None) -> tuple[Integers, Vector, tuple[str, ...]]:
+        """One measurement over the rounds of an epoch, by default the last one, and over agents.
 
         Returns:
             rounds (R,) ascending, those in which anybody measured it; values (R, N), NaN where an agent did
             not, the later row where it did twice; agents (N,), all of the record whatever they measured.
         """
         mask = self.name == self.names.index(name) if name in self.names else np.zeros(len(self), bool)
-        mask &= self.epoch == self.epoch.max(initial=0)
+        mask &= self.epoch == (self.epoch.max(initial=0) if epoch is None else epoch)
         rounds, position = np.unique(self.round[mask], return_inverse=True)
         values = np.full((rounds.size, len(self.agents)), np.nan)
         values[position, self.agent[mask]] = self.value[mask]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runner.guarantee import outlook, summary_outlook
+from runner.guarantee import NETWORK, outlook, robust, summary_outlook
 from topologies import draw
 
 if TYPE_CHECKING:
@@ -74,8 +74,20 @@ def _network(utility: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _certificate(loaded: LoadedScenario) -> list[str]:
-    """What the agents will agree on before they play; nothing for mechanisms without such a certificate."""
-    summary = loaded.contract()["mechanism"] == "summary"
+    """What the agents will agree on before they play, of a network what a search says about its equilibrium;
+    nothing for mechanisms without such a certificate."""
+    if (text := robust(loaded)) is not None:
+        return ["", f"[certificate]  {text}"]
+    mechanism = loaded.contract()["mechanism"]
+    if mechanism in NETWORK:
+        from runner import equilibrium  # late: it takes the planner of networks
+
+        problem = equilibrium.found(loaded)
+        good = (
+            f"of {len(loaded.agents)} agents none is found that gains by leaving it or loses by taking part"
+        )
+        return ["", f"[equilibrium]  {f'none to play: {problem}' if problem is not None else good}"]
+    summary = mechanism == "summary"
     if not summary and len(loaded.agents) > _CERTIFIED:
         return []
     try:

@@ -25,6 +25,7 @@ AGENT_LIMIT = 40
 NARROWEST = 60  # columns
 _OF_ALL_LIVES = "of agents; counts are of all lives, but for the last 0.2 s of a killed one"
 PLOT = "convergence.png"
+_PARTS = 8  # of a network that fell apart, a line each
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,10 @@ def agent_rows(result: RunResult | ConsensusResult | NetworkResult) -> Table | N
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("agent")
     if isinstance(result, ConsensusResult):
-        for title in ("found", "expected"):
+        for title in ("found", "between" if result.inputs_in else "expected"):
             table.add_column(title, justify="right")
-        for agent, value in result.values.items():
-            table.add_row(agent, _numbers(value), _numbers(result.expected))
+        for agent, wanted in _wanted(result).items():
+            table.add_row(agent, _numbers(result.values[agent]), wanted)
         return table
     for title in ("allocation", "optimum", "price", "tax"):
         table.add_column(title, justify="right")
@@ -141,18 +142,52 @@ def _groups(result: RunResult | ConsensusResult | NetworkResult) -> Iterator[tup
 
 
 def _found(result: ConsensusResult) -> list[Row]:
-    shown, after = next(iter(result.values.values())), result.rounds_to_tolerance
+    after, loose = result.rounds_to_tolerance, bool(result.inputs_in)
     error = "nothing found by some agent" if result.error is None else f"{result.error:.1e}"
     close = result.error is not None and result.error <= result.tolerance
     promised = "exact is promised" if not result.tolerance else f"promised {result.tolerance:.1e}"
     spread = "-" if result.spread is None else f"{result.spread:.1e}"
     same = "the same bits at every agent" if result.identical else "agents differ in the last digits"
+    if loose and not result.identical:
+        same = "largest difference between two agents"
     return [
-        Row("found", _numbers(shown), f"expected {_numbers(result.expected)}"),
+        *_values(result),
         *([] if after is None else [Row("converged", f"{after} rounds", f"to {result.tolerance:.1e}")]),
-        Row("largest error", error, promised, close),
+        Row("out of that range", error, "0 is promised; the mean is not", close)
+        if loose
+        else Row("largest error", error, promised, close),
         Row("spread", spread, same, result.identical or None),
     ]
+
+
+def _values(result: ConsensusResult) -> list[Row]:
+    """What was found and what should have been; where the network fell apart, in each part."""
+    wanted, word = _wanted(result), "inputs from" if result.inputs_in else "expected"
+    parts = [part for part in result.components if part.stranded is None and part.heard]
+    if len(parts) < 2:
+        first = next(iter(result.values))
+        return [Row("found", _numbers(result.values[first]), f"{word} {wanted[first]}")]
+    rows = []
+    for part in parts[:_PARTS]:
+        first, size = part.heard[0], f"{part.size} agent{'s' if part.size > 1 else ''}"
+        of = f"of {size} with {first}" if part.size > 1 else f"of {first} alone"
+        rows.append(Row("found", _numbers(result.values[first]), f"{word} {wanted[first]}, {of}"))
+    if len(parts) > _PARTS:
+        rows.append(Row("", "", f"and {len(parts) - _PARTS} more parts; result.json has them all"))
+    return rows
+
+
+def _wanted(result: ConsensusResult) -> dict[str, str]:
+    """Agent -> what it should have found among those that it was connected with, in words."""
+    if not result.inputs_in:
+        return {agent: _numbers(result.targets[agent]) for agent in result.values}
+    parts = zip(result.components, result.inputs_in, strict=True)
+    return {
+        agent: f"{_numbers(ends[:1])} to {_numbers(ends[1:])}"
+        for part, ends in parts
+        if ends
+        for agent in part.heard
+    }
 
 
 def _network(result: RunResult | ConsensusResult | NetworkResult) -> list[Row]:

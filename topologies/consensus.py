@@ -18,6 +18,7 @@ from topologies.values import Uniform
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from node.consensus.robustness import Cut
     from topologies.model import Scenario
 
 AVERAGES = ("ratio", "metropolis", "flow", "trimmed")
@@ -69,6 +70,17 @@ def check_rules(spec: Scenario) -> None:
                 "stopping.scale",
                 f"got {shown(spec.stopping.scale)}",
                 "no such key; the tolerance of consensus is absolute",
+            )
+        )
+    exact = mechanism.primitive not in AVERAGES
+    if spec.stopping.rule not in (("counters",) if exact else ("counters", "windows")):
+        raise Invalid(
+            Problem(
+                "stopping.rule",
+                f"got {shown(spec.stopping.rule)}",
+                f"no such key; {mechanism.primitive} is exact after so many rounds, and ends then"
+                if exact
+                else '"counters" or "windows"',
             )
         )
     if spec.synchrony.mode == "free" and mechanism.primitive not in FREE:
@@ -128,8 +140,7 @@ def check_graph(spec: Scenario, graph: nx.DiGraph, directed: bool) -> None:
                 )
             )
     if mechanism.primitive == "trimmed" and mechanism.f:
-        need = 2 * mechanism.f + 1
-        cut, _ = find_cut({agent: sorted(graph.successors(agent)) for agent in graph}, need)
+        need, (cut, _) = robustness(mechanism.f, graph)
         if cut is not None:
             raise Invalid(
                 Problem(
@@ -139,6 +150,12 @@ def check_graph(spec: Scenario, graph: nx.DiGraph, directed: bool) -> None:
                     f"a (2f+1)-robust graph for mechanism.f = {mechanism.f}",
                 )
             )
+
+
+def robustness(f: int, graph: nx.DiGraph) -> tuple[int, tuple[Cut | None, bool]]:
+    """The robustness that trimmed averaging needs for ``f`` liars, and what ``find_cut`` says of it."""
+    need = 2 * f + 1
+    return need, find_cut({agent: sorted(graph.successors(agent)) for agent in graph}, need)
 
 
 def draw_values(

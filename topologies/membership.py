@@ -60,12 +60,13 @@ def _problems(spec: Scenario, agents: Sequence[str], directed: bool) -> Iterator
             'false, because agents may be left behind: recovery.on_down = "continue", or a leave or crash '
             "for good",
         )
-    if (goes_on or leaving) and isinstance(spec.mechanism, NetworkMechanism):
+    if goes_on and isinstance(spec.mechanism, NetworkMechanism):
+        # Whoever is silent may be cut off, or dead, and what it has is in use.
         yield Problem(
-            "recovery.on_down" if goes_on else "faults.event",
-            "agents may be left behind",
-            f"nobody to be, because mechanism.name = {shown(spec.mechanism.name)}: everybody's links name "
-            "their members",
+            "recovery.on_down",
+            'got "continue"',
+            f'"wait", because mechanism.name = {shown(spec.mechanism.name)}: whoever is silent may still use '
+            "its share, and to hand that out would exceed a capacity; agents may leave for good",
         )
     late: dict[str, float] = {}
     for k, event in enumerate(events):

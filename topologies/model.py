@@ -182,6 +182,10 @@ class ConsensusMechanism(Section):
     diameter: int | None = Field(
         default=None, ge=1, description="a whole number >= 1: the diameter or more; without it agents find it"
     )
+    unguaranteed: bool = Field(
+        default=False,
+        description="true or false: whether agents play although nothing proves that the graph bears f liars",
+    )
 
     @model_validator(mode="after")
     def _belongs(self) -> ConsensusMechanism:

@@ -20,7 +20,7 @@ from node.consensus.windows import windows
 from node.protocol import Heard, Protocol, Say, together
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator, Mapping
 
     from node.part import Part
 
@@ -40,7 +40,7 @@ class Agreed:
             the agent's own estimate of the mean; empty if it never had one.
         agents, diameter: N and D as found, or a D that the rules give.
         rounds: of the primitive, the same at every agent; in free mode its ticks, which differ. The survey's
-            come on top.
+            come on top, but for the diameter, which is what the survey finds.
         exact: whether all agents hold the same bits.
         satisfied: whether it is exact, or the stopping rule ended it, or trimmed averaging, which cannot ask,
             has played its rounds; False if another primitive was ended by ``max_rounds``.
@@ -80,17 +80,22 @@ def consensus(part: Part) -> Generator[Say, Heard, Agreed]:
         diameter = int(rules["diameter"])
         agents = yield from confirm_diameter(part.agent, diameter)
     else:
-        routes = yield from survey(part.agent)
+        surveying: Protocol = survey(part.agent)
+        if primitive == "diameter":
+            surveying = recording(surveying, lambda say: {"estimate": float(say.body[1])})
+        routes = yield from surveying
         agents, diameter = len(routes.agents), routes.diameter
+    facts = facts_of(agents, diameter)
     match primitive:
         case "diameter":
-            return Agreed(primitive, (float(diameter),), agents, diameter, 0, True, True)
+            # The survey is all there is to it.
+            return Agreed(primitive, (float(diameter),), agents, diameter, 2 * diameter + 2, True, True)
         case "minimum" | "maximum":
             flood = minimum if primitive == "minimum" else maximum
-            found = yield from flood(values, diameter)
+            found = yield from recording(flood(values, diameter), extremum_so_far, facts)
             return Agreed(primitive, found, agents, diameter, diameter, True, True)
         case "tree":
-            summed = yield from tree_sum(part.agent, values)
+            summed = yield from recording(tree_sum(part.agent, values), _summed_so_far, facts)
             return Agreed(
                 primitive,
                 summed.total,
@@ -104,16 +109,56 @@ def consensus(part: Part) -> Generator[Say, Heard, Agreed]:
                 summed.height,
             )
         case "set":
-            everything = yield from set_flooding(part.agent, values, part.hears, diameter)
+            flooding = set_flooding(part.agent, values, part.hears, diameter)
+            everything = yield from recording(flooding, known_so_far, facts)
             return Agreed(primitive, exact_sum(everything), agents, diameter, diameter, True, True)
         case "trimmed":
-            averaged: Averaged = yield from _trimmed(part, values[0], diameter, facts_of(agents, diameter))
+            averaged: Averaged = yield from _trimmed(part, values[0], diameter, facts)
         case _:
             averaged = yield from together(
                 lambda resume: average(part, agents, diameter, resume),
                 lambda resume: stopping_rule(part, diameter, resume),
             )
     return agreed(primitive, averaged, agents, diameter)
+
+
+def recording(
+    protocol: Protocol, measure: Callable[[Say], dict[str, float]], facts: Mapping[str, float] | None = None
+) -> Protocol:
+    """An exact primitive that also records what this agent knows; what is said and returned is the same.
+
+    Args:
+        protocol: the primitive; it records nothing itself.
+        measure: what of a Say is to be recorded: its body or its snapshot is what the agent knows.
+        facts: to record with the first round.
+    """
+    say, known = next(protocol), dict(facts or {})
+    while True:
+        say.record, known = {**known, **measure(say)}, {}
+        heard = yield say
+        try:
+            say = protocol.send(heard)
+        except StopIteration as end:
+            return end.value
+
+
+def extremum_so_far(say: Say) -> dict[str, float]:
+    """The smallest (largest) values heard of; several numbers as ``estimate.0``, ``estimate.1``, ..."""
+    best: tuple[float, ...] = say.body
+    if len(best) == 1:
+        return {"estimate": best[0]}
+    return {f"estimate.{k}": v for k, v in enumerate(best)}
+
+
+def known_so_far(say: Say) -> dict[str, float]:
+    """The agents whose values set flooding has brought."""
+    return {"known": float(len(say.snapshot[0]))}
+
+
+def _summed_so_far(say: Say) -> dict[str, float]:
+    """The agents in the largest sum known: one's own, the subtree's, all."""
+    _, _, _, ready, down = say.body
+    return {"known": float(down[0][3] if down is not None else ready[3] if ready is not None else 1)}
 
 
 def primitive_of(part: Part) -> tuple[str, tuple[float, ...]]:

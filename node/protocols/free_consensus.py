@@ -8,7 +8,17 @@ from node.combinators import newest, throughout
 from node.consensus.counters import counters
 from node.consensus.flooding import exact_sum, set_flooding
 from node.consensus.survey import survey
-from node.protocols.consensus import FREE, Agreed, agreed, average, primitive_of, stopping_rule
+from node.protocols.consensus import (
+    FREE,
+    Agreed,
+    agreed,
+    average,
+    facts_of,
+    known_so_far,
+    primitive_of,
+    recording,
+    stopping_rule,
+)
 from node.protocols.free import Plan, free_run
 
 if TYPE_CHECKING:
@@ -48,7 +58,11 @@ def consensus_freely(part: Part, resume: Any = None) -> Protocol:
             set_up=surveyed,
             rule=lambda size, state: counters(size[1], state),
             fold=throughout,
-            work=lambda size, state: set_flooding(part.agent, values, part.hears, size=size[0], resume=state),
+            work=lambda size, state: recording(
+                set_flooding(part.agent, values, part.hears, size=size[0], resume=state),
+                known_so_far,
+                facts_of(*size) if state is None else None,
+            ),
             result=lambda size, everything, stopped, ticks: Agreed(
                 primitive, exact_sum(everything), *size, ticks, True, True, stopped=stopped
             ),

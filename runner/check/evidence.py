@@ -31,7 +31,7 @@ class Evidence:
         run, mode: its id, and how it was run.
         loaded: the scenario, resolved, explicit graph and utilities: of the agents that were there to the
             end.
-        graph: of all that ever took part.
+        whole: the scenario of all that ever took part.
         rules: the public rules of its contract.
         accounts: agent -> what it reported at its end, ids ascending.
         record: what was measured; empty if nothing was recorded.
@@ -41,7 +41,7 @@ class Evidence:
     run: str
     mode: str
     loaded: LoadedScenario
-    graph: nx.DiGraph
+    whole: LoadedScenario
     rules: dict[str, Any]
     accounts: dict[str, dict[str, Any]]
     record: Record
@@ -50,6 +50,11 @@ class Evidence:
     def agents(self) -> tuple[str, ...]:
         """Ids, ascending."""
         return self.loaded.agents
+
+    @property
+    def graph(self) -> nx.DiGraph:
+        """Who hears whom, of all that ever took part."""
+        return self.whole.graph
 
     @property
     def free(self) -> bool:
@@ -112,7 +117,7 @@ def gather(directory: Path) -> Evidence:
         str(meta.get("run")),
         str(result.get("mode")),
         left,
-        loaded.graph,
+        loaded,
         loaded.contract(),
         reports,
         recorded,

@@ -9,6 +9,7 @@ import numpy as np
 
 from node.mechanisms.network import checks, strategic
 from node.mechanisms.network.contract import Share
+from node.mechanisms.network.incentives import NEGLIGIBLE, stakes, standings
 from node.mechanisms.network.optimum import program, solve
 from node.mechanisms.network.sequential import gather
 from runner.check import planner
@@ -26,7 +27,7 @@ from runner.check.lines import (
     unchecked,
 )
 from runner.errors import UserError
-from runner.network import contracts_of
+from runner.network import contracts_of, overshoot_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 # How far two solvers of the planner's problem, written separately, may be apart to count as one optimum.
 AGREEMENT = 1e-6
-# Best responses and random messages searched; each best response takes some ten milliseconds.
+# Best responses and random messages searched; each best response takes about a millisecond.
 SEARCHED, TRIES = 400, 40
 
 
@@ -47,7 +48,11 @@ def lines(evidence: Evidence) -> list[Line]:
     Raises:
         UserError: if accounts cannot be read as those of such a run, or cvxpy is missing.
     """
-    contracts = contracts_of(evidence.loaded)
+    _all_told(evidence)
+    try:
+        contracts = contracts_of(evidence.loaded)
+    except ValueError as error:
+        raise UserError(f"{evidence.directory}: those that have a result cannot play: {error}") from None
     try:
         shares, tables, gap = _ends(evidence, contracts)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -69,6 +74,20 @@ def lines(evidence: Evidence) -> list[Line]:
             CONTRACTION, "price-taking dynamics with momentum and restarts; no bound a round is claimed"
         ),
     ]
+
+
+def _all_told(evidence: Evidence) -> None:
+    """Whether all that took part have reported.
+
+    Raises:
+        UserError: if some are gone who took part, so that what the others have cannot be judged.
+    """
+    for i, result in evidence.results.items():
+        if result.get("agents") != len(evidence.agents):
+            raise UserError(
+                f"{evidence.directory}: agent {i} counted {result.get('agents')} agents that took part, "
+                f"{len(evidence.agents)} have a result; expected those of all"
+            )
 
 
 def _ends(evidence: Evidence, contracts: Mapping[str, Contract]) -> tuple[dict[str, Share], Tables, float]:
@@ -148,45 +167,45 @@ def _efficiency(
 def _deviation(
     evidence: Evidence, contracts: Mapping[str, Contract], shares: Mapping[str, Share], tables: Tables
 ) -> Line:
-    """What an agent has against the most that it could have, the others' last quotes being what they are."""
+    """What an agent has against the most that it could have, the others' last quotes being what they are.
+
+    At rest nothing is left to gain but rounding, ``NEGLIGIBLE`` of what is at stake. A run stops at some
+    distance from there, and what this leaves to gain goes by its square: it is worked out agent by agent from
+    the prices quoted and the amounts allocated (``incentives.explained``), and not taken from the accuracy
+    promised.
+    """
     agents = sorted(contracts)
-    every = strategic.limits(contracts, tables)
     searched = {
         agents[k * len(agents) // min(len(agents), SEARCHED)] for k in range(min(len(agents), SEARCHED))
     }
-    some = {i: contracts[i] for i in agents if i in searched}
-    worst, words, flaw = -math.inf, "", None
-    tolerance = _gain(evidence)
-    for k, i in enumerate(some):
-        c = contracts[i]
+    every = strategic.limits(contracts, tables)
+    worst, words, flaw, left = -math.inf, "", None, 0.0
+    stand = standings(contracts, tables, shares, agents, frozenset(searched))
+    for k, i in enumerate(i for i in agents if i in searched):
+        c, standing = contracts[i], stand[i]
         own, rest = {name: tables[name] for name in c.channels}, strategic.rest_of(c, every)
-        best = strategic.best_response(c, own, rest).payoff
+        best = strategic.payoff(c, own, rest) + standing.regret
         best = max(best, _random(c, own, rest, k))
         has = c.valuation.value(shares[i].allocation) - shares[i].tax
-        scale = max(1.0, abs(c.valuation.value(shares[i].allocation)), abs(shares[i].tax))
-        gain = (best - has) / scale
+        left = max(left, standing.explained / standing.stake)
+        gain = (best - has - standing.explained) / standing.stake
         if gain > worst:
             worst, words = gain, f"{i} has {has:.9g} and could have {best - has:.1e} more"
-        if flaw is None and -gain > tolerance:
+        if flaw is None and has - best > standing.explained + NEGLIGIBLE * standing.stake:
             flaw = (
                 f"agent {i} reports a payoff of {has:.9g}, {has - best:.1e} more than any message found gives"
             )
-    whom = "every agent" if len(some) == len(agents) else f"{len(some)} of {len(agents)} agents"
+    whom = "every agent" if len(searched) == len(agents) else f"{len(searched)} of {len(agents)} agents"
     return measured(
         DEVIATION,
-        worst,
-        tolerance,
-        f"largest gain relative to the payoff, one message against the others' last ones: {words}; a scan "
-        "of demands "
-        f"with the best prices for each, golden sections, {TRIES} random messages, for {whom}; allowed: "
-        "the accuracy "
-        "promised, as messages are that near to rest",
+        max(0.0, worst),
+        NEGLIGIBLE,
+        "largest gain by one message against the others' last ones, beyond what the distance to rest "
+        f"explains, relative to what the agent has at stake: {words}; the distance explains {left:.1e} of it "
+        f"at most; a scan of demands with the best prices for each, ever closer, {TRIES} random messages, "
+        f"for {whom}",
         flaw,
     )
-
-
-def _gain(evidence: Evidence) -> float:
-    return float(evidence.rules["stopping"]["tolerance"])
 
 
 def _random(contract: Contract, own: Tables, rest: float, salt: int) -> float:
@@ -206,9 +225,9 @@ def _random(contract: Contract, own: Tables, rest: float, salt: int) -> float:
 
 
 def _feasibility(evidence: Evidence, contracts: Mapping[str, Contract], shares: Mapping[str, Share]) -> Line:
-    """No capacity is exceeded, in any recorded round, by what is allocated or by what is in use."""
+    """No capacity is exceeded, in any recorded round of any epoch, by what is allocated or in use."""
     profiles: list[tuple[str, dict[str, float]]] = [("end", {i: s.allocation for i, s in shares.items()})]
-    where = "at the end"
+    where, before = "at the end", 0.0
     if (missing := evidence.missing_rounds()) is None:
         for name in ("allocation", "in_use"):
             rounds, values = evidence.complete(name)
@@ -219,12 +238,17 @@ def _feasibility(evidence: Evidence, contracts: Mapping[str, Contract], shares: 
         where = (
             f"at the end and in all {len(profiles) - 1} recorded profiles of allocations and amounts in use"
         )
+        if earlier := evidence.record.epochs[:-1]:
+            before = overshoot_of(evidence.record, contracts_of(evidence.whole), earlier)
+            where += f", and in the {len(earlier)} epochs before, in which others took part"
     else:
         where = f"at the end; {missing}"
     over, when = max((max(checks.overshoot(contracts, x), _below(x)), k) for k, (_, x) in enumerate(profiles))
     unequal = checks.unequal(contracts, profiles[0][1])
     flaw = f"members of a group differ by {unequal:.2e}; they share one amount" if unequal > 0.0 else None
     told = f", {profiles[when][0]}" if over > 0.0 else ""
+    if before > over:
+        over, told = before, ", in an epoch before the last"
     return measured(
         FEASIBILITY,
         over,
@@ -279,18 +303,14 @@ def _rationality(
     """Nobody has less than with nothing for nothing."""
     worst, gain, who = -math.inf, 0.0, ""
     for shares in finals:
+        at_stake = stakes(contracts, shares)
         for i, gained in checks.rationality(contracts, shares).items():
-            if (loss := -gained / max(1.0, abs(shares[i].tax))) > worst:
+            if (loss := -gained / at_stake[i]) > worst:
                 worst, gain, who = loss, gained, i
-    if evidence.rules["balance"] == "everywhere" and gain < 0.0:
-        return inapplicable(
-            RATIONALITY, f'balance "everywhere" claims it for small eta only; {who} loses {-gain:.3g}'
-        )
     return measured(
         RATIONALITY,
         worst,
         _promised(evidence, 1.0),
-        f"largest loss against nothing for nothing, relative to the tax ({who} gains {gain:.4g}); none at "
-        "the "
-        "equilibrium, which is as near as promised",
+        f"largest loss against nothing for nothing, relative to what is at stake ({who} gains {gain:.4g}); "
+        "none at the equilibrium, which is as near as promised",
     )

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
     from runner.figures.run import Run
 
+# Consensus that counts agents, and has no estimate on the way.
+COUNTED = ("set", "tree")
+ERROR, SPREAD = "largest error of an estimate", "largest difference between estimates"
 _UNKNOWN = 1e100  # a gap beyond stands for "not known yet"
 
 
@@ -53,13 +56,40 @@ class Curve:
 
 
 def distance(run: Run) -> Errors:
-    """The largest error of an agent: of allocations relative to the largest optimal one; of an estimate as it
-    is (of trimmed averaging that from the mean, which it does not promise). Empty if the record does not say.
+    """How far the agents are from their answer; empty if the record does not say.
+
+    Of allocations the largest error relative to the largest optimal one. Of consensus, with every agent among
+    those that it was connected with in the end: the largest error of an estimate as it is; of trimmed
+    averaging, which promises no certain value, the largest difference between two estimates; of sums and sets
+    the most agents that somebody has not counted yet.
     """
-    if not isinstance(run.result, ConsensusResult):
-        return allocation_errors(run.record, run.result.optimal_allocation)
-    rounds, values, _ = run.record.series("estimate")
-    return Errors(rounds, largest(values - run.result.expected[0]))
+    result = run.result
+    if not isinstance(result, ConsensusResult):
+        return allocation_errors(run.record, result.optimal_allocation)
+    if result.primitive in COUNTED:
+        rounds, values, agents = run.record.series("known")
+        size = result.component_size
+        whole = np.array([size.get(agent, np.nan) for agent in agents], float)
+        return Errors(rounds, largest(values - whole))
+    rounds, estimates, agents = run.record.goods("estimate")
+    if result.primitive == "trimmed":
+        return Errors(rounds, _spread(result, estimates[:, :, 0], agents))
+    nothing = [np.nan] * estimates.shape[2]
+    targets = [result.targets.get(agent, nothing) for agent in agents]
+    return Errors(rounds, largest(estimates - np.array(targets, float).reshape(1, *estimates.shape[1:])))
+
+
+def _spread(result: ConsensusResult, estimates: Any, agents: Sequence[str]) -> Any:
+    """(R,): the largest difference between two estimates within a part of the network."""
+    parts = [part.agents for part in result.components] or [tuple(agents)]
+    spreads = np.full((len(estimates), len(parts)), np.nan)
+    for k, part in enumerate(parts):
+        own = estimates[:, [n for n, agent in enumerate(agents) if agent in part]]
+        known = ~np.isnan(own)
+        high = np.where(known, own, -np.inf).max(axis=1, initial=-np.inf)
+        low = np.where(known, own, np.inf).min(axis=1, initial=np.inf)
+        spreads[:, k] = np.where(known.any(axis=1), high - low, np.nan)
+    return largest(spreads)
 
 
 def draw_convergence(axes: Any, run: Run, inches: float) -> None:
@@ -76,7 +106,7 @@ def draw_convergence(axes: Any, run: Run, inches: float) -> None:
     labels += _certified(axes, run)
     _promise(axes, run, run.play)
     absolute = isinstance(run.result, ConsensusResult)
-    axes.set_ylabel("largest error of an estimate" if absolute else "distance from the optimum (relative)")
+    axes.set_ylabel(_what(run) if absolute else "distance from the optimum (relative)")
     _grid(axes)
     label_ends(axes, labels, inches)
 
@@ -89,7 +119,7 @@ def draw_convergence_of(axes: Any, runs: Sequence[Run]) -> None:
         known = errors.values > 0
         draw_run(axes, k, run.label, errors.rounds[known], errors.values[known])
     _promises(axes, runs)
-    axes.set_ylabel(_what(runs))
+    axes.set_ylabel(_what(runs[0]))
     _grid(axes)
 
 
@@ -109,7 +139,7 @@ def draw_messages(axes: Any, runs: Sequence[Run], inches: float) -> None:
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set_xlabel("messages received by all agents together")
-    axes.set_ylabel(_what(runs))
+    axes.set_ylabel(_what(runs[0]))
     _grid(axes)
     if len(runs) == 1 and x.size:
         result = runs[0].result
@@ -140,11 +170,11 @@ def comparable(runs: Sequence[Run]) -> None:
                 f"{run.label}: nothing recorded that shows how it converged; expected a run with "
                 "record.every > 0 whose agents approach their answer step by step"
             )
-    kinds = {isinstance(run.result, ConsensusResult): run.label for run in runs}
+    kinds = {_what(run): run.label for run in runs}
     if len(kinds) > 1:
+        (one, first), (other, second) = list(kinds.items())[:2]
         raise UserError(
-            f"{kinds[True]} and {kinds[False]}: errors of estimates and of allocations have no axis in "
-            "common; expected runs of one kind"
+            f"{first} and {second}: {one} and {other} have no axis in common; expected runs of one kind"
         )
 
 
@@ -152,9 +182,9 @@ def _curves(run: Run) -> Iterator[Curve]:
     """What one run shows. The widest first: what hides behind stays visible."""
     result, record = run.result, run.record
     if isinstance(result, ConsensusResult):
-        loose = result.primitive == "trimmed"
-        text = "distance from the mean\n(not promised)" if loose else "largest error"
-        yield Curve(distance(run), text, BLUE, 2.0)
+        what = _what(run)
+        text = {ERROR: "largest error", SPREAD: "largest difference\nbetween two agents"}.get(what)
+        yield Curve(distance(run), text or "agents not counted\nby somebody", BLUE, 2.0)
         for residuals in series.residuals(run):
             yield Curve(
                 Errors(residuals.rounds, largest(residuals.values)),
@@ -183,7 +213,9 @@ def _curves(run: Run) -> Iterator[Curve]:
     else:
         yield Curve(deviations(record, "price", result.optimal_prices), "price error", ORANGE)
     if not run.partly:  # the taxes of some do not say whether those of all balance
-        yield Curve(tax_balance(record), "|sum of taxes| / sum |taxes|", GREEN, 1.3, DASHES[1])
+        # Of a network as they were in each step; in the end they are settled, and add up to rounding.
+        settled = "\nbefore they are settled" if isinstance(result, NetworkResult) else ""
+        yield Curve(tax_balance(record), f"|sum of taxes| / sum |taxes|{settled}", GREEN, 1.3, DASHES[1])
     if not isinstance(result, NetworkResult):
         rounds, residual, _ = record.series("residual")
         off = Errors(rounds, largest(residual))
@@ -226,10 +258,13 @@ def _promises(axes: Any, runs: Sequence[Run]) -> None:
         _promise(axes, runs[0], 0)
 
 
-def _what(runs: Sequence[Run]) -> str:
-    if isinstance(runs[0].result, ConsensusResult):
-        return "largest error of an estimate"
-    return "allocation error (relative)"
+def _what(run: Run) -> str:
+    """What ``distance`` is of such a run."""
+    if not isinstance(run.result, ConsensusResult):
+        return "allocation error (relative)"
+    if run.result.primitive in COUNTED:
+        return "agents not counted yet"
+    return SPREAD if run.result.primitive == "trimmed" else ERROR
 
 
 def _grid(axes: Any) -> None:

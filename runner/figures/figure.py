@@ -52,7 +52,9 @@ def overview(run: Run) -> tuple[str, ...]:
     """What the picture shows that a run leaves in its directory."""
     result = run.result
     if isinstance(result, ConsensusResult):
-        return ("convergence", "estimates") if len(run.record) else ("graph",)
+        if not len(run.record):
+            return ("graph",)
+        return ("convergence", "counts" if result.primitive in convergence.COUNTED else "estimates")
     if isinstance(result, NetworkResult):
         return ("convergence", "allocations", "loads")
     goods = len(next(iter(result.optimal_allocation.values())))
@@ -159,7 +161,7 @@ def _panel(runs: Sequence[Run], each: list[Series]) -> Panel:
     first = each[0]
     if len(runs) == 1:
         title = first.title + (runs[0].partly if first.of == "agent" else "")
-        title += "  (▸ the optimum)" if lines.shows_targets(first) else ""
+        title += f"  (▸ {first.target})" if lines.shows_targets(first) else ""
         return Panel(title, _FLAT, True, lambda axes: lines.draw_series(axes, first, _FLAT))
     if first.log or first.of == "link":
         title = f"{first.title}: the largest"
@@ -183,7 +185,10 @@ def _headline(run: Run) -> str:
     name = Path(result.scenario).stem if result.scenario.endswith(".toml") else result.scenario
     agents = f"{name}: {result.agents:,} agents"
     if isinstance(result, ConsensusResult):
-        error = "" if result.error is None else f", final error {power(result.error)}"
+        if result.primitive == "trimmed":
+            error = "" if result.spread is None else f", final spread {power(result.spread)}"
+        else:
+            error = "" if result.error is None else f", final error {power(result.error)}"
         return f"{agents}, {result.primitive}, {result.primitive_rounds} {run.unit}s{error}"
     return (
         f"{agents}, {result.mechanism}, {result.play_rounds} {run.unit}s of play, "

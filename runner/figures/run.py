@@ -30,9 +30,11 @@ Result = RunResult | ConsensusResult | NetworkResult
 class Held(record.Record):
     """The record of a free-running run: who ticks more slowly, or has stopped, keeps what it has."""
 
-    def series(self, name: str) -> tuple[record.Integers, record.Vector, tuple[str, ...]]:
+    def series(
+        self, name: str, epoch: int | None = None
+    ) -> tuple[record.Integers, record.Vector, tuple[str, ...]]:
         """As ``Record.series``; NaN only before an agent's first row."""
-        rounds, values, agents = super().series(name)
+        rounds, values, agents = super().series(name, epoch)
         # The row in which each agent was last heard of, over the rounds so far.
         last = np.maximum.accumulate(np.where(np.isnan(values), -1, np.arange(rounds.size)[:, None]), axis=0)
         held = np.take_along_axis(values, np.maximum(last, 0), axis=0)
@@ -86,9 +88,9 @@ class Run:
     @cached_property
     def play(self) -> int:
         """The first round with an allocation or an estimate: the survey and the agreement are over."""
-        name = "estimate" if isinstance(self.result, ConsensusResult) else "allocation"
-        rounds, _, _ = self.record.goods(name)
-        return int(rounds.min(initial=self.result.rounds))
+        names = ("estimate", "known") if isinstance(self.result, ConsensusResult) else ("allocation",)
+        every = np.concatenate([self.record.goods(name)[0] for name in names])
+        return int(every.min(initial=self.result.rounds))
 
     @property
     def good(self) -> str:

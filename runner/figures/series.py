@@ -40,6 +40,7 @@ class Series:
         targets: (L,) where they should end; NaN where nothing says so.
         log: whether it is a distance, which shrinks by factors.
         of: what a line is, ``agent`` or ``link``.
+        target: what a target is, in words.
     """
 
     title: str
@@ -50,6 +51,7 @@ class Series:
     targets: Vector
     log: bool = False
     of: str = "agent"
+    target: str = "the optimum"
 
     def only(self, names: Sequence[str], where: str) -> Series:
         """The lines of these agents; links, which are nobody's, stay.
@@ -105,23 +107,65 @@ def estimates(run: Run) -> list[Series]:
     """What each agent of a consensus run holds for the common value."""
     if not isinstance(run.result, ConsensusResult):
         return []
-    expected = run.result.expected
-    target = expected[0] if len(expected) == 1 and run.result.primitive != "trimmed" else math.nan
-    return _plain(run, "estimate", "Estimates", "estimate (unit of the values)", target=target)
+    rounds, values, agents = run.record.goods("estimate")
+    if not rounds.size:
+        return []
+    wanted, count = run.result.targets, values.shape[2]
+    if run.result.primitive == "trimmed":
+        wanted = {}  # only a range is promised
+    nothing = [math.nan] * count
+    targets = np.array([wanted.get(agent, nothing) for agent in agents], float)
+    return [
+        _known(
+            Series(
+                f"Estimates, number {k} of {count}" if count > 1 else "Estimates",
+                "estimate (unit of the values)",
+                rounds,
+                values[:, :, k],
+                agents,
+                targets[:, k],
+                target=sought(run.result),
+            )
+        )
+        for k in range(count)
+    ]
+
+
+def sought(result: ConsensusResult) -> str:
+    """What the estimates should come to, in words."""
+    what = result.primitive if result.primitive in ("minimum", "maximum", "diameter") else "mean"
+    return f"the {what}" + (" of its part" if len(result.components) > 1 else "")
+
+
+def counts(run: Run) -> list[Series]:
+    """How many agents' values each agent of a consensus run has taken in: set flooding, exact sums."""
+    if not isinstance(run.result, ConsensusResult):
+        return []
+    size = run.result.component_size
+    rounds, values, agents = run.record.series("known")
+    if not rounds.size:
+        return []
+    targets = np.array([size.get(agent, math.nan) for agent in agents], float)
+    whom = "all of its part" if len(run.result.components) > 1 else "all agents"
+    return [_known(Series("Agents counted", "agents counted", rounds, values, agents, targets, target=whom))]
 
 
 def loads(run: Run) -> list[Series]:
-    """The part of each link's capacity that the allocations of a round take."""
+    """The part of each link's capacity that the allocations of a round take: of the largest part of the
+    network that has a result, in its last epoch."""
     if not isinstance(run.result, NetworkResult):
         return []
-    rounds, values, agents = run.record.series("allocation")
-    if set(agents) != set(run.loaded.agents):
+    parts = [part for part in run.result.components if part.stranded is None]
+    there = parts[0].agents if parts else run.loaded.agents
+    rounds, values, recorded = run.record.series("allocation", parts[0].epoch if parts else None)
+    if not set(there) <= set(recorded):
         return []  # the loads are those of all
+    agents, values = there, values[:, [recorded.index(i) for i in there]]
     complete = np.flatnonzero(~np.isnan(values).any(axis=1))
     if not complete.size:
         return []
     steps = complete[np.unique(np.linspace(0, len(complete) - 1, min(len(complete), MOST_STEPS)).astype(int))]
-    contracts = contracts_of(run.loaded)
+    contracts = contracts_of(run.loaded, agents)
     used = [checks.used(contracts, dict(zip(agents, row, strict=True))) for row in values[steps].tolist()]
     names = tuple(used[0])
     shares = np.array([[step[name] for name in names] for step in used])
@@ -139,6 +183,7 @@ METRICS: Mapping[str, Callable[[Run], list[Series]]] = {
     "taxes": taxes,
     "residuals": residuals,
     "estimates": estimates,
+    "counts": counts,
     "loads": loads,
 }
 

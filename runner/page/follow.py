@@ -265,6 +265,7 @@ _SHOWN = (
     "contraction_bound",
     "observed_rate",
     "diameter",
+    "used",
 )
 
 

@@ -29,7 +29,7 @@ NUMBERS = 6_000_000
 MOST_SERIES = 12
 ERROR, RESIDUAL, THRESHOLD = "error", "residual", "threshold"
 LARGEST = (ERROR, RESIDUAL, "gap_part")
-_FIRST = ("error", "allocation", "estimate", "price", "tax", "residual")
+_FIRST = ("error", "allocation", "estimate", "known", "price", "tax", "residual")
 # Constants that an agent records once, and what has as many columns as an agent has links.
 _UNSHOWN = re.compile(
     r"(N|diameter|depth|step|threshold|xi|delta|L|contraction_bound|guaranteed|quote)(\..*)?\Z"
@@ -41,7 +41,7 @@ class Aim:
     """Where play is to lead, as somebody knows who knows everything.
 
     Attributes:
-        of: the measurement that is held against it: ``allocation`` or ``estimate``.
+        of: the measurement that is held against it: ``allocation``, ``estimate`` or ``known``.
         values: agent -> its K numbers.
         scale: > 0; distances are relative to it.
     """

@@ -28,8 +28,13 @@ if TYPE_CHECKING:
 MOST_AGENTS = 2000
 # The optimum of a network is a convex program of its own; beyond, its distance is not shown while it runs.
 AIM_AGENTS = 2000
-# The primitives whose estimates are recorded and tend to the mean.
-_AVERAGES = ("ratio", "metropolis", "flow")
+# The primitives whose agents hold an estimate on the way -> what it should come to.
+_ESTIMATES = {
+    **dict.fromkeys(("ratio", "metropolis", "flow"), "mean"),
+    **{primitive: primitive for primitive in ("minimum", "maximum", "diameter")},
+}
+# Those that count agents.
+COUNTED = ("set", "tree")
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,7 @@ def of(loaded: LoadedScenario, run_dir: Path, meta: dict[str, Any]) -> Scene:
         "directed": loaded.directed,
         "mechanism": rules.get("primitive") or rules["mechanism"],
         "consensus": rules["mechanism"] == "consensus",
+        "sought": _sought(loaded),
         "synchrony": str(spec.synchrony.mode),
         "tolerance": rules.get("stopping", {}).get("tolerance"),
         "seed": spec.seed,
@@ -163,7 +169,7 @@ def _aim(loaded: LoadedScenario) -> Aim | None:
     if len(loaded.agents) > AIM_AGENTS or _changing(loaded):
         return None
     if rules["mechanism"] == "consensus":
-        return _mean(loaded)
+        return _truth(loaded)
     from node.protocols.network.facts import MECHANISMS
     from node.utilities import UtilityError
 
@@ -195,19 +201,49 @@ def _changing(loaded: LoadedScenario) -> bool:
 
 
 def aim_of(outcome: Mapping[str, Any] | None) -> Aim | None:
-    """Where a run that has ended was to lead, by its own result: among those who were left in the end."""
-    values = outcome.get("optimal_allocation") if outcome is not None else None
+    """Where a run that has ended was to lead, by its own result: among those who were left in the end; in a
+    consensus run each agent among those that it was connected with."""
+    if outcome is None:
+        return None
+    if "primitive" in outcome:
+        return _consensus_aim(outcome)
+    values = outcome.get("optimal_allocation")
     if not values:
         return None
     largest = max((abs(x) for own in values.values() for x in own), default=0.0)
     return Aim("allocation", values, largest or 1.0)
 
 
-def _mean(loaded: LoadedScenario) -> Aim | None:
-    """What all estimates are to come to, of averages of one number."""
+def _consensus_aim(outcome: Mapping[str, Any]) -> Aim | None:
+    primitive, parts = outcome["primitive"], outcome.get("components", [])
+    if primitive in COUNTED:
+        return Aim("known", {i: [float(part["size"])] for part in parts for i in part["agents"]})
+    expected = outcome.get("expected_in", [])
+    if primitive not in _ESTIMATES or len(expected) != len(parts):
+        return None
+    found = zip(parts, expected, strict=True)
+    return Aim("estimate", {i: value for part, value in found if value for i in part["agents"]})
+
+
+def _truth(loaded: LoadedScenario) -> Aim | None:
+    """What all agents of a consensus run are to come to, if nobody leaves."""
     from node.consensus.truth import ConsensusEnvironment
 
-    if loaded.contract()["primitive"] not in _AVERAGES:
+    primitive = loaded.contract()["primitive"]
+    if primitive in COUNTED:
+        return Aim("known", {agent: [float(len(loaded.agents))] for agent in loaded.agents})
+    if primitive not in _ESTIMATES or primitive == "diameter":  # nobody has measured that
         return None
     truth = ConsensusEnvironment({i: u["value"] for i, u in loaded.utilities.items()})
-    return Aim("estimate", {agent: list(truth.mean) for agent in loaded.agents})
+    return Aim("estimate", {agent: list(truth.expected(primitive)) for agent in loaded.agents})
+
+
+def _sought(loaded: LoadedScenario) -> str:
+    """What the distance that is shown is a distance from."""
+    primitive = loaded.contract().get("primitive")
+    if primitive is None:
+        return "the optimum"
+    if primitive in COUNTED:
+        return "having counted all agents"
+    what = _ESTIMATES.get(primitive, "mean")
+    return f"the {what}" + (" of its part" if _changing(loaded) else "")

@@ -44,6 +44,8 @@ FREE_ONE_IN = 6
 # Out of so many seeds one is for agents that leave, die for good, or join late.
 MEMBERS_ONE_IN = 4
 MEMBERS_WEIGHTS = {"tree-31": 2, "er-31": 2, "small": 8}
+# Of these, where silence leaves nobody behind and agents keep rounds, this part is for network mechanisms.
+LINKED = 0.6
 # How long after the faults it may take until wrong suspicions have healed: so many times a grace and the
 # longest patience with silence (``node.liveness``); and so many computations on the way.
 SUSPICIONS = 10
@@ -187,6 +189,9 @@ def _draw_members(seed: int) -> Case:
     while next(iter(chosen.parts.values())).contract.get("primitive") == "trimmed":
         chosen = instance(topology, "consensus", rng.randrange(POOL), free)  # a graph of few is not robust
     goes_on, grace = rng.random() < 0.8, rng.choice((2.5, 4.0, 8.0))
+    if not goes_on and not free and (links := random.Random(f"links {seed}")).random() < LINKED:
+        linked = [name for name in workloads(topology, free=False) if name in networks.DRAWS]
+        chosen = instance(topology, links.choice(linked), links.randrange(POOL), False)
     agents = sorted(chosen.parts)
     parts = {
         i: replace(chosen.parts[i], on_down="continue" if goes_on else "wait", grace=grace) for i in agents

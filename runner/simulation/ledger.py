@@ -29,7 +29,7 @@ class Ledger:
         agents: the drivers that are alive; empty while there is no world yet.
 
     Attributes:
-        amounts: agent -> what it uses now; it goes on doing so while it is dead.
+        amounts: agent -> what it uses now; it goes on doing so while it is dead, until it has left for good.
         changes: how often an amount has changed, each an instant.
         fullest: the largest part of a capacity that was in use at any of them.
         over: at how many of them it was more than all of it.
@@ -53,6 +53,13 @@ class Ledger:
         if (epoch, stamp) <= self._stamps[agent]:
             return  # a life that is replayed says again what is past
         self._stamps[agent] = (epoch, stamp)
+        self._changed(agent, amount)
+
+    def leaves(self, agent: AgentId) -> None:
+        """An agent is about to leave for good, and lets go of what it has."""
+        self._changed(agent, 0.0)
+
+    def _changed(self, agent: AgentId, amount: float) -> None:
         self.amounts[agent] = amount
         self.changes += 1
         part = max(checks.used(self._contracts, self.amounts).values())

@@ -73,9 +73,9 @@ class MembersWatch(Watch):
             return  # at the end
         reference = self._of(self._together(agent, where)).reference()
         if not reference.results:
-            too_few = reference.broken[0].startswith("TooFew")
-            if not too_few or agent.conversation.stranded is None:
-                self.violate(f"{where}: ended, but in lockstep {reference.broken[0]}")
+            why, stranded = reference.broken[0], agent.conversation.stranded
+            if not why.startswith("TooFew: ") or stranded != f"agent {agent.id}: {why.partition(': ')[2]}":
+                self.violate(f"{where}: ended with {stranded or 'a result'}, but in lockstep {why}")
             return
         if agent.conversation.stranded is not None:
             self.violate(f"{where}: ended without a result: {agent.conversation.stranded}")
@@ -101,7 +101,7 @@ class MembersWatch(Watch):
             if peers is None:
                 self.violate(f"{where}: has a result, but {i} never played in that epoch")
                 peers = ()
-            group[i] = replace(self._instance.parts[i], hears=peers, heard_by=peers)
+            group[i] = among(self._instance.parts[i], peers)
             for j in peers:
                 if i not in noted.get(j, (i,)):
                     self.violate(f"{where}: {i} played with {j}, which played without {i}")
@@ -142,10 +142,7 @@ class MembersWatch(Watch):
                 self._promised({i: world.agents[i] for i in group})
 
     def _promised(self, agents: Mapping[AgentId, Agent]) -> None:
-        parts = {
-            i: replace(self._instance.parts[i], hears=agent.peers, heard_by=agent.peers)
-            for i, agent in agents.items()
-        }
+        parts = {i: among(self._instance.parts[i], agent.peers) for i, agent in agents.items()}
         stranded = [i for i, agent in agents.items() if agent.conversation.stranded is not None]
         if stranded:
             if len(stranded) < len(agents) or len(agents) > 2:
@@ -155,6 +152,12 @@ class MembersWatch(Watch):
             return  # some of them are gone: nobody knows what they came to
         for broken in self._instance.promises(parts, {i: a.result for i, a in agents.items()}, []):
             self.violate(f"at the end, of {', '.join(agents)}: {broken}")
+
+
+def among(part: Part, peers: tuple[AgentId, ...]) -> Part:
+    """An agent's part as it is when it plays with these."""
+    absent = tuple(j for j in sorted({*part.hears, *part.heard_by}) if j not in peers)
+    return replace(part, hears=peers, heard_by=peers, absent=absent)
 
 
 def components(world: World) -> Iterable[list[AgentId]]:

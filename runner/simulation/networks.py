@@ -12,6 +12,7 @@ from node.mechanisms.network import checks
 from node.mechanisms.network.contract import Share
 from node.mechanisms.network.optimum import program, solve
 from node.protocols.network.facts import contract_of
+from node.protocols.network.restriction import among
 from runner.simulation.promises import settles
 from topologies.network import building
 from topologies.network.scenario import BALANCES, STEPWISE
@@ -145,7 +146,7 @@ def promises(
 ) -> Iterator[str]:
     """Capacities hold in every round and of what is in use; what is proved is so; all agree."""
     rules = next(iter(parts.values())).contract
-    contracts = {i: contract_of(i, rules, part.utility) for i, part in parts.items()}
+    contracts = {i: contract_of(i, rules, among(i, rules, part.utility, parts)) for i, part in parts.items()}
     first = next(iter(results.values()))
     for fact in ("agents", "diameter", "depth", "steps", "factor", "gap", "satisfied"):
         if any(getattr(result, fact) != getattr(first, fact) for result in results.values()):

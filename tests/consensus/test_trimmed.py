@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from node import lockstep
+from node.consensus.closed_sets import likely, members, search
 from node.consensus.robustness import find_cut
 from node.consensus.trimmed import NotRobust, degree_condition, trim, trimmed
 from node.protocol import Heard
@@ -115,7 +116,61 @@ def test_cuts_of_large_graphs_are_found_and_are_cuts(graph, r):
 
 def test_a_large_graph_of_high_degree_is_proven_robust():
     assert find_cut(hears(named(nx.complete_graph(30))), 5) == (None, True)
-    assert find_cut(hears(named(nx.circulant_graph(30, [1, 2, 3, 4]))), 3) == (None, False)
+    assert find_cut(hears(named(nx.circulant_graph(30, [1, 2, 3, 4]))), 3) == (None, True)
+
+
+def two_communities(n, r, seed):
+    """A graph with a cut: within two sets of agents most hear each other, nobody hears r of the other set; a
+    sixth of the agents belong to neither and hear whom they like."""
+    rng = random.Random(seed)
+    ids = rng.sample(range(n), n)
+    apart = n - n // 6
+    half = rng.randint(apart // 3, apart // 2)
+    side = {k: 0 if at < half else 1 if at < apart else 2 for at, k in enumerate(ids)}
+    outside = dict.fromkeys(range(n), 0)
+    graph = nx.empty_graph(n)
+    for i, j in rng.sample(list(itertools.combinations(range(n), 2)), n * (n - 1) // 2):
+        if side[i] == side[j]:
+            if rng.random() < 0.75:
+                graph.add_edge(i, j)
+        elif all(side[k] == 2 or outside[k] < r - 1 for k in (i, j)):
+            graph.add_edge(i, j)
+            outside[i] += 1
+            outside[j] += 1
+    return graph
+
+
+@pytest.mark.parametrize("n", [20, 24, 30, 40, 60])
+@pytest.mark.parametrize("r", [3, 5])
+def test_a_cut_between_two_communities_is_found(n, r):
+    listens = hears(named(two_communities(n, r, seed=n + r)))
+    cut, proven = find_cut(listens, r)
+    assert proven
+    check_cut(listens, r, cut)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_search_for_large_graphs_agrees_with_all_subsets_of_small_ones(seed):
+    rng = random.Random(seed)
+    n = rng.randint(6, 14)
+    graph = nx.gnp_random_graph(n, rng.choice([0.4, 0.6, 0.8]), seed=seed, directed=seed % 3 == 0)
+    near = [sum(1 << j for j in graph[k]) for k in range(n)]
+    listens = {f"{k:02d}": [f"{j:02d}" for j in graph[k]] for k in graph}
+    for r in (1, 2, 3, 4):
+        cut, _ = find_cut(listens, r)
+        found, proven = search(near, r)
+        assert proven
+        assert (found is None) == (cut is None)
+        for sides in (found, likely(near, r)):
+            if sides is not None:
+                check_cut(listens, r, [[f"{k:02d}" for k in members(side)] for side in sides])
+
+
+def test_a_search_that_is_given_up_proves_nothing():
+    graph = nx.random_regular_graph(12, 40, seed=1)
+    near = [sum(1 << j for j in graph[k]) for k in graph]
+    assert search(near, 5, effort=40 * 100) == (None, False)
+    assert search(near, 3, effort=40 * 100) == (None, True)
 
 
 def test_too_small_a_degree_is_refused_by_everybody_in_the_same_round():

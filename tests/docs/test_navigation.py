@@ -78,3 +78,12 @@ def test_no_page_names_a_place_of_one_machine():
             assert place == Path("/") or not re.search(
                 rf"(?<![\w.-]){re.escape(str(place))}(?![\w-])", text
             ), page
+
+
+def test_every_link_of_a_page_leads_to_a_file_of_the_repository():
+    # Pages are read there, too, not only on the site, which has more of them.
+    for page in pages():
+        text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)", re.sub(r"`[^`\n]*`", "", text)):
+            if "://" not in target and not target.startswith("mailto:"):
+                assert (page.parent / target).exists(), f"{page}: link to {target}"

@@ -20,6 +20,17 @@ KINDS = {
     "multicast": ("network-multicast-9", ("stopping.tolerance=1e-2",), {"lockstep": True, "plot": True}),
     "consensus": ("consensus-ratio-er-31", ("topology.agents=12",), {"lockstep": True}),
     "exact": ("consensus-minimum-ring-100", ("topology.agents=12",), {"lockstep": True}),
+    "counted": ("consensus-tree-path-31", ("topology.agents=7",), {"lockstep": True}),
+    "unrecorded": ("consensus-minimum-ring-100", ("topology.agents=5", "record.every=0"), {"lockstep": True}),
+    "apart": (
+        "consensus-ratio-er-31",
+        (
+            'topology={generator="path", agents=7}',
+            "stopping.tolerance=1e-6",
+            'faults.event=[{kind="leave", agents=["a03"], at=0.3}]',
+        ),
+        {"virtual": True},
+    ),
     "directed": ("directed-8", (), {"lockstep": True}),
     "left": (
         "star-9",

@@ -77,8 +77,9 @@ def test_what_does_not_go_together_is_refused(
 ):
     private = runs["private"]
     assert "no loads to draw; expected one of prices" in refused(capsys, private, "--what", "loads")
-    assert "nothing was recorded; expected graph" in refused(capsys, runs["exact"], "--what", "estimates")
-    assert "expected a run with record.every > 0" in refused(capsys, runs["exact"], "--what", "convergence")
+    unrecorded = runs["unrecorded"]
+    assert "nothing was recorded; expected graph" in refused(capsys, unrecorded, "--what", "estimates")
+    assert "expected a run with record.every > 0" in refused(capsys, unrecorded, "--what", "convergence")
     assert "expected runs of one kind" in refused(capsys, private, runs["consensus"])
     assert "number of goods" in refused(capsys, private, runs["two-goods"], "--what", "prices")
     assert "did you mean svg?" in refused(capsys, private, "--format", "sv")

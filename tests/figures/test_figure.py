@@ -35,6 +35,8 @@ DRAWN = {
     "summary": ["residuals", "graph"],
     "network": ["convergence", "prices", "loads"],
     "consensus": ["convergence", "estimates"],
+    "counted": ["convergence", "counts"],
+    "apart": ["convergence", "estimates"],
     "exact": ["graph"],
     "free": ["convergence"],
 }

@@ -71,10 +71,10 @@ def test_the_taxes_of_a_round_are_those_of_the_record(runs: dict[str, Path]):
 @pytest.mark.parametrize(
     ("kind", "absent"),
     [
-        ("private", ["loads", "estimates"]),
-        ("network", ["estimates"]),
-        ("consensus", ["prices", "allocations", "taxes", "loads"]),
-        ("exact", list(series.METRICS)),
+        ("private", ["loads", "estimates", "counts"]),
+        ("network", ["estimates", "counts"]),
+        ("consensus", ["prices", "allocations", "taxes", "loads", "counts"]),
+        ("unrecorded", list(series.METRICS)),
     ],
 )
 def test_a_run_has_no_series_of_what_it_does_not_do(runs: dict[str, Path], kind: str, absent: list[str]):
@@ -126,3 +126,35 @@ def test_a_run_that_somebody_left_is_that_of_those_who_stayed(runs: dict[str, Pa
     assert gone not in each.names
     assert len(each.names) == run.result.agents == 8
     assert np.isfinite(tax_balance(run.record).values[-1])
+
+
+def test_in_a_consensus_that_fell_apart_each_agent_is_held_against_its_own_part(runs: dict[str, Path]):
+    run = opened(runs, "apart")
+    first, second = (set(part.agents) for part in run.result.components)
+    (each,) = series.estimates(run)
+    targets = dict(zip(each.names, each.targets, strict=True))
+    for part in (first, second):
+        values = [run.loaded.utilities[agent]["value"][0] for agent in part]
+        for agent in part:
+            assert targets[agent] == pytest.approx(sum(values) / len(values), rel=1e-15)
+    assert each.target == "the mean of its part"
+    errors = distance(run)
+    # Falls all along: held against one part's mean the other's error would stay where it is.
+    assert errors.values[errors.values.size // 2] < 1e-2 * errors.values[0]
+    assert errors.values[-1] <= 1e-6
+
+
+def test_exact_primitives_are_drawn_by_what_their_agents_know(runs: dict[str, Path]):
+    run = opened(runs, "exact")
+    (estimates,) = series.estimates(run)
+    assert (np.diff(estimates.values, axis=0) <= 0).all()  # the smallest heard so far
+    np.testing.assert_array_equal(estimates.targets, run.result.expected[0])
+    assert estimates.target == "the minimum"
+    known = opened(runs, "counted")
+    (counts,) = series.counts(known)
+    assert counts.values[0].tolist() == [1.0] * 7
+    # Who hears the total in the last round has no round left to record it in.
+    assert counts.values[-1, 0] == 7.0
+    assert counts.targets.tolist() == [7.0] * 7
+    assert (np.diff(counts.values, axis=0) >= 0).all()
+    assert distance(known).values[0] == 6.0

@@ -74,6 +74,7 @@ def test_network_run_is_shown_to_the_step_that_came_out(tmp_path: Path) -> None:
     frames = follower.frames
     last = float(np.nanmax(frames.values["error"][frames.used - 1]))
     assert last == pytest.approx(result.allocation_error, rel=1e-6)
+    assert follower.sketch()["outcome"]["used"] == result.used
 
 
 def _remove(name: str) -> Callable[[Path], None]:
@@ -165,3 +166,17 @@ def _ended_process() -> int:
     with subprocess.Popen([sys.executable, "-S", "-c", ""]) as process:
         pass
     return process.pid
+
+
+def test_a_consensus_that_fell_apart_is_shown_with_each_agents_distance_from_its_own_part() -> None:
+    outcome = {
+        "primitive": "ratio",
+        "components": [{"agents": ["a", "b"], "size": 2}, {"agents": ["c"], "size": 1}],
+        "expected_in": [[0.25], [0.75]],
+    }
+    aim = scene.aim_of(outcome)
+    assert aim is not None
+    assert (aim.of, dict(aim.values)) == ("estimate", {"a": [0.25], "b": [0.25], "c": [0.75]})
+    counted = scene.aim_of({**outcome, "primitive": "set"})
+    assert counted is not None
+    assert (counted.of, dict(counted.values)) == ("known", {"a": [2.0], "b": [2.0], "c": [1.0]})

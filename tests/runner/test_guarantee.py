@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 
+import networkx as nx
 import numpy as np
 import pytest
 
 from node import lockstep
+from node.consensus import robustness
 from node.protocols.allocate import allocate
 from node.utilities import LogCosh, build
 from runner import cli, guarantee
 from runner.errors import UserError
+from runner.show import describe
 from runner.spectrum import LARGEST, spectral_radius
 from tests.node.instances import GRAPHS, Forms, forms, routes, thesis
 from tests.node.test_norms import Joint
@@ -169,3 +172,23 @@ def test_spectral_radius_of_a_network_that_is_too_large_is_not_computed():
     many = Forms(tuple(sorted(graph)), np.array([-np.eye(goods)] * n), np.ones((n, goods)))
     built = {i: build(many.spec(i)) for i in many.agents}
     assert spectral_radius("private-goods", routes(graph), built, 0.97, 20.0) is None
+
+
+def test_trimmed_averaging_is_refused_where_nobody_can_tell_whether_the_graph_bears_the_liars(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(robustness, "search", lambda near, r, effort=0: (None, False))
+    path = tmp_path / "dense.toml"
+    edges = [[f"n{i:02d}", f"n{j:02d}"] for i, j in nx.random_regular_graph(12, 40, seed=7).edges]
+    path.write_text(
+        f"[topology]\nnodes={[f'n{i:02d}' for i in range(40)]}\nedges={edges}\n"
+        '[environment]\nkind="consensus"\n[mechanism]\nname="consensus"\nprimitive="trimmed"\nf=2\n'
+        "[stopping]\nmax_rounds=10\n"
+    )
+    with pytest.raises(UserError, match=r"neither proven nor refuted.*--unguaranteed") as caught:
+        guarantee.require(load_scenario(path), pytest.fail)
+    assert "f = 2 liars need a 5-robust graph" in str(caught.value)
+    warned: list[str] = []
+    guarantee.require(load_scenario(path, ["mechanism.unguaranteed=true"]), warned.append)
+    assert len(warned) == 1
+    assert "neither proven nor refuted" in describe(load_scenario(path))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
+from runner.components import Component
 from runner.consensus import ConsensusResult
 from runner.table import agent_rows, bytes_text, print_result, seconds_text
 from tests.runner.results import result_of
@@ -250,3 +251,36 @@ def test_a_consensus_run_is_held_against_the_truth():
 )
 def test_a_broken_promise_of_consensus_is_seen(broken):
     assert not consensus_result(**broken).kept_promise
+
+
+def test_a_consensus_that_fell_apart_says_what_each_part_found():
+    parts = [
+        Component(("a", "b"), (), 1, 1, 20, None),
+        Component(("c",), (), 1, 0, 20, None),
+    ]
+    result = consensus_result(
+        values={"a": [0.25], "b": [0.25], "c": [0.75]},
+        expected=[0.25],
+        expected_in=[[0.25], [0.75]],
+        components=parts,
+    )
+    text = " ".join(printed_consensus(result, agents=True).split())
+    assert "found 0.25 expected 0.25, of 2 agents with a" in text
+    assert "found 0.75 expected 0.75, of c alone" in text
+    assert "c 0.75 0.75" in text
+
+
+def test_trimmed_averaging_is_held_against_the_range_of_the_inputs():
+    parts = [Component(("a", "b", "c"), (), 0, 2, 20, None)]
+    result = consensus_result(
+        primitive="trimmed",
+        error=0.0,
+        tolerance=0.0,
+        components=parts,
+        expected_in=[[0.6]],
+        inputs_in=[[0.125, 0.875]],
+    )
+    text = printed_consensus(result)
+    assert "inputs from 0.125 to 0.875" in text
+    assert "exact is promised" not in text
+    assert "0.6" not in text

@@ -64,8 +64,14 @@ def test_what_cannot_be_is_refused_by_name(overrides, said):
     assert said in str(refused.value)
 
 
-def test_nobody_may_be_left_behind_on_a_directed_graph_or_under_a_network_mechanism():
+def test_nobody_may_be_left_behind_on_a_directed_graph():
     with pytest.raises(ScenarioError, match=r"topology\.directed"):
         load_scenario("directed-8", [GOES_ON])
-    with pytest.raises(ScenarioError, match=r"links name"):
+
+
+def test_under_a_network_mechanism_agents_may_leave_for_good_but_silence_leaves_nobody_behind():
+    with pytest.raises(ScenarioError, match=r"recovery\.on_down.*would exceed a capacity"):
         load_scenario("network-corn-5", [GOES_ON])
+    with pytest.raises(ScenarioError, match="the others would wait for ever"):
+        load_scenario("network-corn-5", [events(crash("a1"))])
+    assert load_scenario("network-corn-5", [events(leave("a1"), join("a2"))])

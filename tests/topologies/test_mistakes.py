@@ -422,6 +422,22 @@ def test_unknown_agents_and_nodes_of_networks_and_values_get_the_nearest() -> No
         assert (f"(did you mean {meant}?)" in str(caught.value)) == (meant is not None), str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "rule", "expected"),
+    [
+        ("consensus-minimum-ring-100", "windows", "no such key; minimum is exact after so many rounds"),
+        ("consensus-ratio-tree-31", "proof", '"counters" or "windows"'),
+    ],
+)
+def test_a_stopping_rule_that_a_primitive_does_not_have_is_refused(
+    name: str, rule: str, expected: str
+) -> None:
+    said = f'stopping.rule: got "{rule}" (from --set stopping.rule); expected {expected}'
+    with pytest.raises(ScenarioError, match=re.escape(said)):
+        load_scenario(name, [f"stopping.rule={rule}"])
+    load_scenario("consensus-ratio-tree-31", ["stopping.rule=windows"])
+
+
 def test_consensus_has_no_beliefs_to_choose() -> None:
     with pytest.raises(
         ScenarioError, match=r'learning\.dynamics: got "fictitious" .*expected no such section'

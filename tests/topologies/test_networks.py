@@ -549,17 +549,6 @@ def test_four_agents_a_row_cannot_balance_everywhere(tmp_path):
         load_scenario(path)
 
 
-def test_an_eta_without_an_equilibrium_is_refused_with_the_agent_that_would_deviate(tmp_path):
-    path = tmp_path / "net.toml"
-    for eta, refused in ((0.05, False), (3.0, True)):
-        path.write_text(SMALL.replace('name = "unicast"', f'name = "unicast"\neta = {eta}'))
-        if not refused:
-            assert load_scenario(path).contract()["eta"] == eta
-            continue
-        with pytest.raises(ScenarioError, match=r"mechanism.eta: got 3.0, with which agent \w gains"):
-            load_scenario(path)
-
-
 def test_flows_take_the_kth_shortest_path_and_idle_edges_are_left_out(tmp_path):
     path = tmp_path / "net.toml"
     path.write_text(ROUTED)

@@ -11,7 +11,7 @@ import networkx as nx
 import numpy as np
 
 from node.mechanisms.network.valuations import FAMILIES, build
-from node.protocols.network.facts import width_of
+from node.protocols.network.widths import width_of
 from topologies.errors import Invalid, Problem, listed, shown
 from topologies.nearest import did_you_mean
 from topologies.network.routing import backbone, link_name, route
@@ -389,15 +389,18 @@ def told(
             if agent in (_carriers(network, public["coefficients"]) if linear else public["coefficients"])
         }
         relays = {name: network.links[name]["relays"] for name in own}
-        forwards = {
-            name: {
+        forwards: dict[str, dict[str, Any]] = {}
+        for name, link in network.links.items():
+            if agent not in link["relays"] or name in own:
+                continue
+            forwards[name] = {
                 "members": list(_carriers(network, link["coefficients"]) if linear else link["coefficients"]),
                 "relays": link["relays"],
                 "width": width_of(mechanism.name, mechanism.prices),
             }
-            for name, link in network.links.items()
-            if agent in link["relays"] and name not in own
-        }
+            if linear:  # by which of them the others are members
+                forwards[name]["users"] = list(link["coefficients"])
+                forwards[name]["groups"] = facts[name]["groups"]
         mine: dict[str, Any] = {
             "family": "network",
             "valuation": dict(valuations[agent]),

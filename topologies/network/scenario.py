@@ -23,8 +23,6 @@ BALANCES = {
     "multicast": ("strong", "weak"),
     "linear": ("equilibrium", "weak", "everywhere"),
 }
-# Agents up to which an eta of the file's own is checked: every one of them costs some ten milliseconds.
-FEW = 100
 RULES = ("proof", "observed")
 # Price rules that move once in a step, by what the whole network agrees on in it; and their largest kappa.
 STEPWISE = {"strategic": 1.0, "newton": 1.0}
@@ -36,6 +34,7 @@ PRICES = {
     "multicast": "one a receiver on a link",
     "linear": "one a row and a pair of neighbours in a group",
 }
+# Whether they are small enough in the file's unit of money only a search can tell: ``runner.equilibrium``.
 ETA = {"unicast": 0.02, "multicast": 0.02, "linear": 0.05}
 
 
@@ -81,8 +80,6 @@ def load(spec: Scenario, folder: Path) -> tuple[nx.DiGraph, bool, dict[str, dict
             got, _, expected = str(error).partition("; expected ")
             key = "mechanism.balance" if "balance off the equilibrium" in got else "environment"
             raise Invalid(Problem(key, got, expected or "what the mechanism is proved for")) from None
-    if mechanism.name == "unicast" and mechanism.eta is not None and len(told) <= FEW:
-        _check_eta(public, told)
     return graph, False, told
 
 
@@ -92,35 +89,6 @@ def _prices(mechanism: str, network: building.Network) -> int:
         return sum(len(link["coefficients"]) for link in network.links.values())
     pairs = sum(len(members) - 1 for members in network.groups.values()) if mechanism == "linear" else 0
     return len(network.links) + pairs
-
-
-def _check_eta(public: dict[str, Any], told: dict[str, dict[str, Any]]) -> None:
-    """Whether the claimed equilibrium is one under an eta that the file chose.
-
-    Raises:
-        Invalid: naming the agent that gains most by deviating.
-    """
-    # Late: it takes the planner, which a scenario with the default eta does not need.
-    from node.mechanisms.network import checks, strategic
-    from node.mechanisms.network.optimum import program, solve
-    from node.mechanisms.network.sequential import gather
-    from node.mechanisms.network.unicast import Unicast
-
-    contracts = {i: c for i, own in told.items() if isinstance(c := contract_of(i, public, own), Unicast)}
-    optimum = solve(program(contracts), {i: c.valuation for i, c in contracts.items()})
-    if public["eta"] <= checks.eta_bound(contracts, optimum):
-        return  # proved to be small enough
-    gains = strategic.regrets(contracts, gather(checks.equilibrium(contracts, optimum)))
-    agent = max(gains, key=lambda i: gains[i])
-    if gains[agent] > 1e-6 * max(1.0, abs(contracts[agent].valuation.value(optimum.allocation[agent]))):
-        raise Invalid(
-            Problem(
-                "mechanism.eta",
-                f"got {public['eta']}, with which agent {agent} gains {gains[agent]:.3g} by leaving "
-                "the equilibrium",
-                f"a smaller one; {checks.eta_bound(contracts, optimum):.3g} is small enough for sure",
-            )
-        )
 
 
 def _sections(spec: Scenario) -> tuple[NetworkEnvironment, NetworkMechanism]:

@@ -43,6 +43,28 @@ def used(contracts: Mapping[AgentId, Contract], amounts: Mapping[AgentId, float]
     return {name: found[name] for name in sorted(found)}
 
 
+def used_by(contracts: Mapping[AgentId, Contract], amounts: Mapping[AgentId, float]) -> dict[str, float]:
+    """As ``used``, with amounts of some agents; the others use nothing.
+
+    Left out is a row in which only some members of a group have an amount: what it takes depends on whether
+    the others are still in the group, which amounts do not tell.
+    """
+    found: dict[str, float] = {}
+    for c in contracts.values():
+        for name, channel in _capacities(c).items():
+            if name not in found and not _torn(channel, amounts):
+                members = channel.members if isinstance(channel, Link) else channel.carriers
+                load = _load(channel, {j: amounts.get(j, 0.0) for j in members})
+                found[name] = load / channel.capacity
+    return {name: found[name] for name in sorted(found)}
+
+
+def _torn(channel: Link | Row, amounts: Mapping[AgentId, float]) -> bool:
+    if isinstance(channel, Link):
+        return False
+    return any(0 < sum(j in amounts for j in group.members) < len(group.members) for group in channel.groups)
+
+
 def _capacities(contract: Contract) -> Mapping[str, Link | Row]:
     match contract:
         case Unicast() | Multicast():

@@ -7,7 +7,7 @@ the constraints found active (spec of chapters 1-3, section 0).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +41,7 @@ class Program:
         limits: shape (rows,).
         names: of the channel whose capacity a row is; empty for a row that only ties auxiliary variables.
         start: a point strictly inside, shape (variables,).
+        ties: row -> (link, receiver) if it is a x <= m of multicast.
     """
 
     sharing: tuple[tuple[AgentId, ...], ...]
@@ -48,6 +49,7 @@ class Program:
     limits: Vector
     names: tuple[str, ...]
     start: Vector
+    ties: Mapping[int, tuple[str, AgentId]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,14 @@ class Optimum:
         prices: link or row -> its multiplier.
         welfare: sum of v_i(x_i*).
         residual: the largest violation of a KKT condition, relative to the size of its terms.
+        receivers: of multicast, link -> receiver -> the multiplier of a x <= m_k.
     """
 
     allocation: Mapping[AgentId, float]
     prices: Mapping[str, float]
     welfare: float
     residual: float
+    receivers: Mapping[str, Mapping[AgentId, float]] = field(default_factory=dict)
 
 
 def program(contracts: Mapping[AgentId, Contract]) -> Program:
@@ -93,6 +97,7 @@ def program(contracts: Mapping[AgentId, Contract]) -> Program:
     entries: list[dict[int, float]] = []
     limits: list[float] = []
     names: list[str] = []
+    ties: dict[int, tuple[str, AgentId]] = {}
     for name in sorted(links):
         link = links[name]
         if isinstance(first, Unicast):
@@ -102,6 +107,7 @@ def program(contracts: Mapping[AgentId, Contract]) -> Program:
             for members in link.of_group().values():
                 total[len(sharing)] = 1.0
                 for j in members:
+                    ties[len(entries)] = (name, j)
                     entries.append({at[j]: link.coefficients[j], len(sharing): -1.0})
                     limits.append(0.0)
                     names.append("")
@@ -124,7 +130,7 @@ def program(contracts: Mapping[AgentId, Contract]) -> Program:
             for _ in links[name].of_group():
                 start[k] = 0.5 * links[name].capacity / len(links[name].of_group())
                 k += 1
-    return Program(tuple(sharing), rows, np.array(limits), tuple(names), start)
+    return Program(tuple(sharing), rows, np.array(limits), tuple(names), start, ties)
 
 
 def _linear(contracts: Mapping[AgentId, Linear]) -> Program:
@@ -165,11 +171,15 @@ def solve(problem: Program, valuations: Mapping[AgentId, Valuation]) -> Optimum:
         raise NotSolved(f"the planner's KKT conditions are missed by {residual:.3g}")
     x, prices, _ = best
     allocation = {i: float(x[k]) for k, members in enumerate(problem.sharing) for i in members}
+    receivers: dict[str, dict[AgentId, float]] = {}
+    for row, (name, j) in problem.ties.items():
+        receivers.setdefault(name, {})[j] = float(prices[row])
     return Optimum(
         {i: allocation[i] for i in sorted(allocation)},
         {name: float(p) for name, p in zip(problem.names, prices, strict=True) if name},
         math.fsum(valuations[i].value(x_i) for i, x_i in allocation.items()),
         residual,
+        receivers,
     )
 
 

@@ -18,24 +18,16 @@ from node.mechanisms.network.prices import Dynamics
 from node.mechanisms.network.rows import Group, Row
 from node.mechanisms.network.unicast import Unicast
 from node.mechanisms.network.valuations import build
+from node.protocols.network.restriction import among
 from node.protocols.network.tables import Channel
+from node.protocols.network.widths import GROUP_QUOTED, GROUP_WIDTH, QUOTED, width_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from node.part import Part
 
 MECHANISMS = ("unicast", "multicast", "linear")
-# Numbers of a quote, and of an entry: those of a quote, and s and 1/|v''|.
-QUOTED = {"unicast": 3, "multicast": 4, "linear": 2}
-GROUP_QUOTED = 5
-WIDTHS = {mechanism: width + 2 for mechanism, width in QUOTED.items()}
-GROUP_WIDTH = GROUP_QUOTED + 2
-
-
-def width_of(mechanism: str, rule: str) -> int:
-    """Numbers of an entry; Newton's prices need the surplus, too."""
-    return WIDTHS[mechanism] + (rule == "newton")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +110,18 @@ def dynamics_of(rules: Mapping[str, Any]) -> Dynamics:
     return Dynamics(chosen["rule"], chosen["kappa"], chosen["gamma"], chosen["start"])
 
 
-def own_of(part: Part) -> Own:
+def own_of(part: Part, present: Collection[str] | None = None) -> Own:
     """What the agent of a part plays with.
 
+    Args:
+        part: what it was told.
+        present: those that take part; None: all that its links name.
     Raises:
         ValueError: as ``contract_of``.
     """
     rules, own = part.contract, part.utility
+    if present is not None:
+        own = among(part.agent, rules, own, present)
     contract = contract_of(part.agent, rules, own)
     relays = {name: tuple(sorted(agents)) for name, agents in own["relays"].items()}
     channels: dict[str, Channel] = {}

@@ -26,7 +26,8 @@ from node.mechanisms.network.takers import taker
 from node.protocols.network.agreement import agreement
 from node.protocols.network.facts import dynamics_of, own_of
 from node.protocols.network.played import Played, judged, measured, packed_step, restored
-from node.protocols.network.wires import Wires, exchange, measure, onwards
+from node.protocols.network.unwinding import wired
+from node.protocols.network.wires import Wires, exchange, onwards
 from node.routes import Routes
 
 if TYPE_CHECKING:
@@ -104,7 +105,9 @@ def network(
 
     What is in use never exceeds a capacity, at any instant and whatever the network does: a smaller
     allocation is used at once, a larger one only when all members of all own links have said a later step's
-    word, by which they show that they, too, have made room (spec, section 7, (v)).
+    word, by which they show that they, too, have made room (spec, section 7, (v)). When a new computation
+    begins everybody lets go of what the one before it has given, and nothing is used before all on the own
+    links have done so. Whoever leaves for good lets go before it says that it leaves.
 
     Args:
         part: what this agent knows.
@@ -115,41 +118,45 @@ def network(
     Raises:
         ValueError: for what the mechanism refuses.
         Unreachable: at every agent in the same round, if a link lacks relays.
+        TooFew: likewise, if somebody on a link has left and those that are there cannot play without it.
         Contradiction: if a link's members were told different facts.
     """
-    rules, own = part.contract, own_of(part)
+    rules = part.contract
     stopping = rules["stopping"]
     by_proof = stopping["rule"] == "proof"
     rule = dynamics_of(rules)
+    if resume is None:
+        own = own_of(part)
+        use(-1, 0.0)  # what the computation before this one has given; the first one starts with nothing
+        routes = yield from survey(part.agent)
+        own, wires = yield from wired(part, own, routes, rules["exchange"])
+    else:
+        routes, wires = Routes.unpack(resume[0]), Wires.unpack(resume[1])
+        own = own_of(part, routes.agents)
     me, fallback = taker(own.contract, rule, own.routes), Fallback()
     if behave is not None:
         me = behave(me)
     if resume is None:
-        routes = yield from survey(part.agent)
-        wires = yield from measure(part, own, routes, rules["exchange"])
         step, guess, in_use = 0, 1.0, 0.0
         packed = routes.pack()
         residual, quiet, settled, least_gap, since = 0.0, 0, False, FREE, 0
         last: Played | None = None
         before: Played | None = None
     else:
-        packed, wired, step, guess, in_use, counts, prices, turned, last, before = restored(
-            me.contract, resume
-        )
+        packed, _, step, guess, in_use, counts, prices, turned, last, before = restored(me.contract, resume)
         residual, quiet, settled, least_gap, since = counts
-        routes, wires = Routes.unpack(packed), Wires.unpack(wired)
         fallback.restore(turned)
         if fallback.calm:
             me.follow(rule.calm)
         me.restore(prices)
     agents, diameter, limit = len(routes.agents), routes.diameter, stopping.get("max_rounds")
-    depth, wired = wires.depth, wires.pack()
+    depth, measures = wires.depth, wires.pack()
     moves = rules["dynamics"]["moves"] or moves_for(depth, diameter)
 
     while True:
         saved = (
             packed,
-            wired,
+            measures,
             step,
             guess,
             in_use,

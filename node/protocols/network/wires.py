@@ -22,8 +22,24 @@ if TYPE_CHECKING:
     from node.routes import Routes
 
 
+# What an agent floods in place of 1 for "some member has not been heard yet" if one is not there at all.
+ABSENT = 2.0
+
+
 class Unreachable(Exception):
-    """The members of a link cannot hear one another, not even through its relays."""
+    """The members of a link cannot hear one another, not even through its relays.
+
+    Attributes:
+        link: a link of this agent's own of which that is so; empty if it is one of others.
+    """
+
+    def __init__(self, text: str, link: str = "") -> None:
+        super().__init__(text)
+        self.link = link
+
+
+class Absent(Exception):
+    """Members or relays of some link in this part of the network are not there."""
 
 
 class Withheld(Exception):
@@ -72,9 +88,14 @@ def measure(part: Part, own: Own, routes: Routes, way: str) -> Generator[Say, He
 
     Raises:
         Unreachable: at every agent in the same round, if a link lacks relays.
+        Absent: at every agent in the same round, if somebody on some agent's own links is not there.
         Contradiction: if a link's members were told different facts.
     """
     diameter, rounds = routes.diameter, 1
+    there = frozenset(routes.agents)
+    absent = any(
+        not there.issuperset((*own.channels[name].members, *own.channels[name].relays)) for name in own.prints
+    )
     tables = _tables(own) if way == "convergecast" else tuple(own.channels)
     quotes = {name: (own.prints[name],) for name in own.prints}
     widths = dict.fromkeys(own.channels, 1)
@@ -92,9 +113,10 @@ def measure(part: Part, own: Own, routes: Routes, way: str) -> Generator[Say, He
         towards = {name: place for name, place in flooded.towards.items() if name not in tables}
         hops = max((away for away, _ in towards.values()), default=0)
         deepest = max((flooded.rounds.get(name, 0) for name in tables), default=0)
-        missing, reach, height = yield from maximum(
-            (float(bool(flooded.missing)), float(deepest), float(hops)), diameter
-        )
+        lacking = ABSENT if absent else float(bool(flooded.missing))
+        missing, reach, height = yield from maximum((lacking, float(deepest), float(hops)), diameter)
+        if missing >= ABSENT:
+            raise Absent("somebody on a link is not there")
         if not missing:
             if way == "flood":
                 return Wires(max(1, int(reach)), {}, 0)
@@ -104,10 +126,11 @@ def measure(part: Part, own: Own, routes: Routes, way: str) -> Generator[Say, He
         if rounds >= len(routes.agents):
             if not flooded.missing:
                 raise Unreachable("the members of another agent's link cannot hear one another")
-            name, absent = next(iter(flooded.missing.items()))
+            name, silent = next(iter(flooded.missing.items()))
             raise Unreachable(
-                f"link {name}: agent {part.agent} cannot be reached by {', '.join(absent)}; expected its "
-                "members and relays to be connected in the communication graph"
+                f"link {name}: agent {part.agent} cannot be reached by {', '.join(silent)}; expected its "
+                "members and relays to be connected in the communication graph",
+                name,
             )
         rounds *= 2
 

@@ -110,7 +110,7 @@ class Page {
     const distance = this.above.names.length > 0;
     $("above").hidden = !distance;
     $("above-title").textContent = data.series.has("error")
-      ? this.run.consensus ? "Distance from the mean" : "Distance from the optimum"
+      ? `Distance from ${this.run.sought}`
       : distance ? "Largest residual" : "Nothing has been measured yet";
     const names = data.names;
     const tabs = names.map((name) => {
@@ -123,7 +123,7 @@ class Page {
       return tab;
     });
     $("tabs").replaceChildren(...tabs);
-    const sizes = names.filter((name) => /^(allocation|estimate)(\.|$)/.test(name));
+    const sizes = names.filter((name) => /^(allocation|estimate|known)(\.|$)/.test(name));
     options($("size"), sizes);
     $("size-label").hidden = sizes.length < 2;
     options($("colour"), ["state", ...names.filter((name) => !/^error|\.[1-9]/.test(name)).slice(0, 5)]);
@@ -290,6 +290,11 @@ class Page {
       if (outcome.messages !== undefined) shown.push(["messages", count(outcome.messages)]);
       if (outcome.restarts) shown.push(["restarts", count(outcome.restarts)]);
       if (outcome.seconds !== undefined) shown.push(["seconds", number(outcome.seconds, 3)]);
+      const loads = Object.entries(outcome.used ?? {});
+      if (loads.length) {
+        const [link, load] = loads.reduce((most, each) => (each[1] > most[1] ? each : most));
+        shown.push([`load of ${link}, the fullest link`, `${number(100 * load, 4)} %`]);
+      }
     }
     $("numbers").replaceChildren(
       ...shown.map(([title, value]) => {

@@ -142,9 +142,10 @@ export class Data {
 
 // What a series is called for people.
 const TITLES = {
-  error: "distance from the optimum",
+  error: "distance",
   allocation: "allocation",
   estimate: "estimate",
+  known: "agents counted",
   price: "price",
   tax: "tax",
   residual: "residual",
