@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # What a broker lets through in one message. Larger than the codec's limit, so that an oversized message
 # reaches the receiver that counts it and does not just break its sender's connection.
 PAYLOAD_LIMIT = 4 * 1024 * 1024
+# How long a client may take from its connection to its first packet, in seconds.
+AUTH_TIMEOUT = 60
 
 # Mosquitto's own default. The passwords are 144 random bits: stretching them would only slow the start.
 _PBKDF2_ROUNDS = 101
@@ -165,7 +167,8 @@ listen: "{host}:-1"
 mqtt {{ listen: "{host}:{port}" }}
 jetstream {{ store_dir: {json.dumps(store_dir)}, max_memory_store: 64MB, max_file_store: 1GB }}
 max_payload: {PAYLOAD_LIMIT}
-authorization {{ users: [
+# By default 2 s: a client that stands still for longer, or whose server does, would be sent away.
+authorization {{ timeout: {AUTH_TIMEOUT}, users: [
 {users}
 ] }}
 """

@@ -128,6 +128,7 @@ async def run_processes(
                 **recorder,
                 "place": address.place(),
                 "agents": sorted(loaded.recorded),
+                "patient": own,
             }
             scribe = Scribe(
                 config, settings.warn, restart=loaded.spec.recovery.restart, **_receipts(hosts, shares)
@@ -150,7 +151,9 @@ async def run_processes(
                 stores={agent: str(directory) for agent, directory in stores.items()},
                 sync=recovery.durable == "round",
                 import_path=[str(Path(folder).resolve()) for folder in settings.import_path],
-                patient=recovery.restart,  # whoever comes back may find the broker dead as well
+                # Our own broker has answered, and its end would be noticed: a first connection that breaks or
+                # takes too long is a machine that stands still. Whoever comes back may find any broker dead.
+                patient=own or recovery.restart,
             )
             return {
                 **message,

@@ -16,6 +16,7 @@ from node.mechanisms.network.optimum import program, solve
 from node.mechanisms.network.sequential import gather
 from node.protocols.network.facts import contract_of
 from runner.components import common
+from runner.ending import last_step, to_outcome
 from runner.facts import Ended, Facts
 from runner.facts import gather as gather_facts
 
@@ -60,7 +61,8 @@ class NetworkResult(Facts):
         overshoot: the largest excess over a capacity, relative, of allocations and of what was in use, in all
             recorded rounds and at the end.
         errors, regrets: step -> allocation error; step -> largest regret, of every step, or of every k-th in
-            large and long runs. Empty without a record.
+            large and long runs. The last step is the one whose allocations are the outcome; its regret is
+            that of what was said in it, while ``regret`` is that of the settlement. Empty without a record.
         tolerance: the promised bound on ``allocation_error``.
         stopped_unsatisfied: agents that were not satisfied in the end.
         proved: whether the agents proved the accuracy; else they concluded it from small residuals.
@@ -266,6 +268,8 @@ def with_record(result: NetworkResult, loaded: LoadedScenario, record: Record) -
     for row in in_use:
         used = {i: 0.0 if math.isnan(v) else float(v) for i, v in zip(users, row, strict=True)}
         overshoot = max(overshoot, checks.overshoot(contracts, used))
+    ending = to_outcome(record, last_step(result.steps, result.stopped_unsatisfied))
+    counted = set(ending.series("allocation")[0].tolist())
     errors: dict[int, float] = {}
     complete: list[int] = []
     for k, row in enumerate(allocations):
@@ -273,6 +277,8 @@ def with_record(result: NetworkResult, loaded: LoadedScenario, record: Record) -
             continue  # some agent has no row in this round
         amounts = dict(zip(agents, row.tolist(), strict=True))
         overshoot = max(overshoot, checks.overshoot(contracts, amounts))
+        if int(rounds[k]) not in counted:
+            continue  # after the outcome
         errors[len(complete)] = max(abs(amounts[i] - optimal[i]) for i in agents) / largest
         complete.append(k)
     regrets = _regrets(contracts, record, [int(rounds[k]) for k in complete])

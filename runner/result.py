@@ -69,10 +69,24 @@ class RunResult(Facts):
     stopped_unsatisfied: int
 
     @property
+    def imbalance(self) -> float:
+        """|sum of taxes| relative to what changes hands: the sum of |tax|, or of |price x share| if that is
+        more. Taxes add up to zero at the equilibrium; words that differ from neighbour to neighbour may leave
+        the allocation as it is, and somebody pays what nobody gets."""
+        pairs = [zip(prices, self.allocation[i], strict=True) for i, prices in self.prices.items()]
+        paid = math.fsum(abs(p * x) for own in pairs for p, x in own)
+        return abs(self.tax_sum) / (max(self.tax_scale, paid) or 1.0)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether taxes add up to zero within the tolerance, as far as everybody's is known."""
+        return self.imbalance <= self.tolerance or any(part.unheard for part in self.components)
+
+    @property
     def kept_promise(self) -> bool:
-        """Whether every agent was at rest and the allocation is as accurate as was promised; without a
-        guarantee nothing is promised about that."""
-        accurate = self.allocation_error <= self.tolerance or not self.guaranteed
+        """Whether every agent was at rest, the allocation is as accurate as was promised and taxes add up to
+        zero as accurately; without a guarantee nothing is promised about these two."""
+        accurate = (self.allocation_error <= self.tolerance and self.balanced) or not self.guaranteed
         return not self.stopped_unsatisfied and not self.stranded and accurate
 
     @property
@@ -80,6 +94,7 @@ class RunResult(Facts):
         """In words, what a broken promise comes to."""
         return (
             f"allocation error {self.allocation_error:.3g}, promised {self.tolerance:.3g}; "
+            f"{'' if self.balanced else f'taxes {self.imbalance:.3g} off balance; '}"
             f"{self.stopped_unsatisfied} agents stopped unsatisfied{self.trouble}"
         )
 

@@ -241,7 +241,7 @@ def _outcome(result: RunResult) -> list[Row]:
             "sum of taxes",
             f"{result.tax_sum:.1e}",
             f"{balance:.1e} of the sum of |tax|",
-            holds(balance <= tolerance) if not any(part.unheard for part in result.components) else None,
+            holds(result.balanced) if not any(part.unheard for part in result.components) else None,
         ),
         Row(
             "welfare",

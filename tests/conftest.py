@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import HealthCheck, settings
+
+# What is printed is tested as it is where nobody has asked for colours, or for a width of the terminal.
+for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES"):
+    os.environ.pop(name, None)
 
 # Machines that others use stand still for a while now and then. How long an example takes says nothing of the
 # law that it is an instance of; a law that never ends is ended by the time limit of its test.

@@ -20,7 +20,7 @@ from topologies.generators import Section
 from topologies.nearest import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     Edge = tuple[str, str]
 
@@ -264,7 +264,7 @@ def _problems(faults: Faults, known: set[str], linked: set[Edge]) -> Iterator[Pr
         if agent not in known:
             yield Problem(f"faults.slow.{agent}", "no such agent", expected + did_you_mean(agent, known))
     for k, override in enumerate(faults.link):
-        yield from _bad_links(f"faults.link[{k}].links", override.links, linked)
+        yield from _bad_links(f"faults.link[{k}].links", override.links, linked, known)
     for k, event in enumerate(faults.event):
         key = f"faults.event[{k}]"
         match event:
@@ -275,7 +275,7 @@ def _problems(faults: Faults, known: set[str], linked: set[Edge]) -> Iterator[Pr
                             f"{key}.agents[{m}]", f"got {shown(agent)}", expected + did_you_mean(agent, known)
                         )
             case Cut():
-                yield from _bad_links(f"{key}.links", event.links, linked)
+                yield from _bad_links(f"{key}.links", event.links, linked, known)
             case Partition():
                 seen: set[str] = set()
                 for g, group in enumerate(event.groups):
@@ -290,9 +290,17 @@ def _problems(faults: Faults, known: set[str], linked: set[Edge]) -> Iterator[Pr
                         seen.add(agent)
 
 
-def _bad_links(key: str, links: Sequence[Edge], linked: set[Edge]) -> Iterator[Problem]:
+def _bad_links(
+    key: str, links: Sequence[Edge], linked: set[Edge], known: Collection[str]
+) -> Iterator[Problem]:
     for k, link in enumerate(links):
-        if link not in linked:
+        strangers = [agent for agent in link if agent not in known]
+        for agent in strangers:
+            expected = f"one of {listed(sorted(known))}{did_you_mean(agent, known)}"
+            yield Problem(
+                f"{key}[{k}]", f"got {shown(list(link))}; there is no agent {shown(agent)}", expected
+            )
+        if not strangers and link not in linked:
             yield Problem(f"{key}[{k}]", f"got {shown(list(link))}", "two neighbours [i, j]")
 
 

@@ -17,18 +17,25 @@ from __future__ import annotations
 import itertools
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from node.mechanisms.network import naive
+from node.mechanisms.network.linear import Linear
 from node.mechanisms.network.optimum import program, solve
 from node.mechanisms.network.prices import Dynamics
+from node.mechanisms.network.rows import Row
 from node.mechanisms.network.sequential import play
 from node.mechanisms.network.takers import taker
 from tests.node.network import instances
 
+if TYPE_CHECKING:
+    from node.mechanisms.network.unicast import Unicast
+
 TOLERANCES = (1e-2, 1e-4, 1e-6)
 LIMIT = 700
+FLOOR = 1e-6
 # What is played, published rounds to 1e-2 / 1e-4 / 1e-6, whether the instance was chosen by them.
 ROUNDS = (
     (Dynamics("padr"), "4/5/6", True),
@@ -51,6 +58,12 @@ def shown(errors: list[float]) -> str:
     """The rounds from which on the errors stay below each tolerance."""
     late = [max((k + 1 for k, e in enumerate(errors) if e >= t), default=0) for t in TOLERANCES]
     return "/".join(str(n) for n in late) if late[0] < len(errors) else "never"
+
+
+def linear(contracts: dict[str, Unicast]) -> dict[str, Linear]:
+    """The same agents and capacity under the rules of chapter 3."""
+    row = Row("corn", 1.0, dict.fromkeys(contracts, 1.0), dict.fromkeys(contracts, FLOOR))
+    return {i: Linear(i, c.valuation, [row], floor=FLOOR, balance="everywhere") for i, c in contracts.items()}
 
 
 def main() -> None:
@@ -82,6 +95,16 @@ def main() -> None:
         )
         tail = " chosen by" if chosen else ""
         out(f"  {label:18} from {dynamics.start:<4g} {shown(errors):>12} ({published}){tail}\n")
+    out("as a row, balance off the equilibrium; in brackets published of an instance that is not known\n")
+    theirs = linear(contracts)
+    best = solve(program(theirs), {i: c.valuation for i, c in theirs.items()})
+    for dynamics, published in ((Dynamics("padr"), "9/18/27"), (Dynamics("fast"), "5/11/16")):
+        takers = {i: taker(c, dynamics) for i, c in theirs.items()}
+        errors = [
+            max(abs(step.shares[i].allocation - x) for i, x in best.allocation.items()) / largest
+            for step in itertools.islice(play(takers), 80)
+        ]
+        out(f"  {dynamics.rule:18} from 1    {shown(errors):>12} ({published})\n")
     out("naive iteration; its published start is not known\n")
     for gamma, start, published in NAIVE:
         errors = []

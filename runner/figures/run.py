@@ -13,6 +13,7 @@ from runner import record
 from runner.components import Component
 from runner.consensus import ConsensusResult
 from runner.directory import read_meta, read_object
+from runner.ending import last_step, to_outcome
 from runner.errors import UserError
 from runner.network import NetworkResult
 from runner.result import RunResult
@@ -46,7 +47,7 @@ class Run:
         label: how it is called in a legend.
         result: how it ended.
         record: what was measured; empty if nothing was. Free-running agents that have stopped are taken to
-            stay where they are.
+            stay where they are. That of a network run ends at the step whose allocations are the outcome.
         source: its scenario, or the file that holds it resolved.
     """
 
@@ -56,6 +57,9 @@ class Run:
     source: LoadedScenario | Path
 
     def __post_init__(self) -> None:
+        if isinstance(self.result, NetworkResult):
+            step = last_step(self.result.steps, self.result.stopped_unsatisfied)
+            object.__setattr__(self, "record", to_outcome(self.record, step))
         if self.result.synchrony == "free" and not isinstance(self.record, Held):
             own = {field.name: getattr(self.record, field.name) for field in fields(record.Record)}
             object.__setattr__(self, "record", Held(**own))

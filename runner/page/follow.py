@@ -19,6 +19,7 @@ from broker.transport import Address, BrokerError
 from node import status
 from node.connection import Connection
 from runner import journal, record
+from runner.ending import last_step_of, to_outcome
 from runner.errors import UserError
 from runner.page import scene as scenes
 from runner.page.frames import Frames
@@ -110,7 +111,7 @@ class Follower:
             )
         if found.run not in (None, self._run):
             raise UserError(f"{run_dir}: the record is of run {found.run}; expected {self._run}")
-        self.frames.load(found)
+        self.frames.load(to_outcome(found, last_step_of(self.outcome)))
         self.events = self._happened()
 
     def _conclude(self) -> None:
@@ -159,7 +160,7 @@ class Follower:
         complete = record.read(self.scene.run_dir)
         if len(complete):
             frames = self._frames()
-            frames.load(complete)
+            frames.load(to_outcome(complete, last_step_of(outcome)))
             frames.generation += self.frames.generation  # whoever looks fetches them anew
             self.frames = frames
         self.events = self._happened()

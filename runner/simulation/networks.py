@@ -6,22 +6,26 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import networkx as nx
+
 from node.mechanisms.network import checks
 from node.mechanisms.network.contract import Share
 from node.mechanisms.network.optimum import program, solve
 from node.protocols.network.facts import contract_of
 from runner.simulation.promises import settles
 from topologies.network import building
+from topologies.network.scenario import BALANCES, STEPWISE
 from topologies.network.sections import NetworkEnvironment, NetworkMechanism
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterator, Mapping
-
-    import networkx as nx
+    from collections.abc import Iterator, Mapping, Sequence
 
     from node.part import AgentId, Part
     from runner.simulation.promises import Records
+
+# Steps of play on 31 agents; on more there are two, or the storm's many deliveries would take all the time.
+STEPS = (2, 3, 4, 5, 12, 40)
 
 Told = dict[str, dict[str, Any]]
 
@@ -35,13 +39,18 @@ def draw(mechanism: str, graph: nx.DiGraph, rng: random.Random) -> tuple[dict[st
     both = all(graph.has_edge(j, i) for i, j in graph.edges)
     links: dict[str, dict[str, Any]] = {}
     uncovered = set(agents)
+    # Balance off the equilibrium needs five on every link.
+    everywhere = mechanism == "linear" and len(agents) >= 5 and rng.random() < 0.25
     while uncovered or len(links) < 2:
         start = rng.choice(sorted(uncovered) or agents)
-        members = _ball(graph, start, rng.randint(2, 6), rng) if both else agents
+        size = rng.randint(5, 7) if everywhere else rng.randint(2, 6)
+        members = _ball(graph, start, size, rng) if both else agents
+        relays = _relays(graph, members) if both and not everywhere and rng.random() < 0.25 else []
+        members = [i for i in members if i not in relays]
         links[f"l{len(links):02d}"] = {
             "capacity": round(rng.uniform(0.5, 1.0) * len(members), 3),
             "coefficients": {i: round(rng.uniform(0.5, 1.5), 3) for i in sorted(members)},
-            "relays": [],
+            "relays": relays,
         }
         uncovered -= set(members)
     groups: dict[str, tuple[str, ...]] = {}
@@ -51,39 +60,59 @@ def draw(mechanism: str, graph: nx.DiGraph, rng: random.Random) -> tuple[dict[st
         }
         if any(len({i in groups["even"] for i in link["coefficients"]}) < 2 for link in links.values()):
             groups = {}  # some link would have one group only: everybody is a group of its own
+    small = len(agents) <= 10
+    # With a price for each receiver on each link a step of Newton's takes seconds of 31 agents.
+    newton = ("newton",) if small or mechanism != "multicast" else ()
     spec = NetworkMechanism(
         name=mechanism,  # type: ignore[arg-type]
-        prices=rng.choice(("fast", "fast", "padr", "proved")),
+        prices=rng.choice(("fast", "fast", "fast", "padr", "proved", "strategic", *newton)),
     )
+    stepwise = spec.prices in STEPWISE
     families = ["log", "square-root", "alpha-fair", "exponential"]
     values = {i: _valuation(rng.choice(families), rng) for i in agents}
-    small = len(agents) <= 10
     rules = {
         "mechanism": mechanism,
-        "balance": rng.choice(("strong", "weak") if mechanism != "linear" else ("equilibrium", "weak")),
+        "balance": "everywhere" if everywhere else rng.choice(BALANCES[mechanism][:2]),
         "eta": 0.02,
         "xi": 0.02,
         "zeta": 1.0,
         # Sums need a way back on every edge.
-        "exchange": "convergecast" if mechanism != "multicast" and both and len(links) % 2 else "flood",
+        "exchange": "convergecast"
+        if mechanism != "multicast" and both and not stepwise and len(links) % 2
+        else "flood",
         "dynamics": {
             "rule": spec.prices,
             "kappa": 1.0,
             "gamma": None,
             "start": 1.0,
-            "moves": 1 + len(links) % 3,
+            "moves": 1 if stepwise else 1 + len(links) % 3,
         },
         "stopping": {
             "rule": "proof",
             "tolerance": 1e-2,
             "scale": None,
-            "max_rounds": rng.randint(4, 60) if small else (rng.randint(2, 5) if len(agents) <= 31 else 2),
+            "max_rounds": rng.randint(4, 60) if small else (rng.choice(STEPS) if len(agents) <= 31 else 2),
         },
     }
-    if mechanism == "linear" and both and (pairs := _pairs(graph, links)) and rng.random() < 0.5:
+    if (
+        mechanism == "linear"
+        and both
+        and not everywhere
+        and (pairs := _pairs(graph, links))
+        and rng.random() < 0.5
+    ):
         groups = {"shared": rng.choice(pairs)}
     network = building.Network(links, groups, tuple(agents))
     return rules, building.told(network, NetworkEnvironment(kind="network"), spec, values)
+
+
+def _relays(graph: nx.DiGraph, members: Sequence[AgentId]) -> list[AgentId]:
+    """A member without which those that are left, two at least, are not connected; or none."""
+    for i in sorted(members):
+        others = set(members) - {i}
+        if len(others) > 1 and not nx.is_strongly_connected(graph.subgraph(others)):
+            return [i]
+    return []
 
 
 def _pairs(graph: nx.DiGraph, links: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
@@ -149,8 +178,12 @@ def promises(
 
 def _balances(rules: Mapping[str, Any], results: Mapping[AgentId, Any]) -> Iterator[str]:
     """With strong balance taxes add up to zero, even where play was cut short: prices are equal on a link."""
-    if rules["balance"] == "weak" or (rules["mechanism"] == "linear" and not results[min(results)].satisfied):
-        return  # at the equilibrium of linear constraints only, since slack is charged for
+    if rules["balance"] == "weak":
+        return
+    if rules["balance"] == "equilibrium" and not results[min(results)].satisfied:
+        return  # there slack is charged for
+    if rules["dynamics"]["rule"] == "strategic":
+        return  # everybody names prices of its own
     shares = {i: Share(result.allocation, result.tax) for i, result in results.items()}
     off = checks.imbalance(shares, {i: result.price for i, result in results.items()})
     if off > checks.BALANCED:

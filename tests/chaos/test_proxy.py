@@ -192,6 +192,16 @@ async def raw(proxy: Proxy) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio
             await writer.wait_closed()
 
 
+async def test_a_client_that_stands_still_before_its_first_packet_is_let_in():
+    user, password = SPEAKER.user.encode(), SPEAKER.password.encode()
+    fields = b"".join(len(field).to_bytes(2, "big") + field for field in (b"late", user, password))
+    body = b"\x00\x04MQTT\x04\xc2\x00\x1e" + fields
+    async with net() as n, raw(n.proxy) as (reader, writer):
+        await asyncio.sleep(2.5)  # the server's own limit would be 2 s
+        writer.write(b"\x10" + bytes([len(body)]) + body)
+        assert await asyncio.wait_for(reader.readexactly(4), WAIT) == b"\x20\x02\x00\x00"
+
+
 async def test_whoever_does_not_speak_mqtt_is_cut_off():
     async with fake_server() as target, Proxy(target) as proxy, raw(proxy) as (reader, writer):
         writer.write(b"\x30\xff\xff\xff\xff\xff\xff")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -64,6 +65,15 @@ def test_other_mechanisms_are_shown_with_their_distance(name: str, tmp_path: Pat
     frames = follower.frames
     assert "error" in frames.names
     assert float(frames.values["error"][frames.used - 1].max()) < 1e-3
+
+
+def test_network_run_is_shown_to_the_step_that_came_out(tmp_path: Path) -> None:
+    result = run("network-microgrid-7", lockstep=True, out=tmp_path / "run", plot=False)
+    follower = Follower(scene.read(tmp_path / "run"))
+    follower.open()
+    frames = follower.frames
+    last = float(np.nanmax(frames.values["error"][frames.used - 1]))
+    assert last == pytest.approx(result.allocation_error, rel=1e-6)
 
 
 def _remove(name: str) -> Callable[[Path], None]:

@@ -32,6 +32,9 @@ def test_a_virtual_run_keeps_its_promise_and_reports_errors_and_regrets(tmp_path
     assert result.errors[0] > 10 * result.errors[max(result.errors)]
     first, last = result.regrets[min(result.regrets)], result.regrets[max(result.regrets)]
     assert first > 100 * last
+    # The last step is the one that came out, two before the one in which all knew that it would do.
+    assert list(result.errors) == list(range(result.steps - 2))
+    assert result.errors[result.steps - 3] == result.allocation_error
     written = json.loads((tmp_path / "run" / "result.json").read_text())
     assert written["allocation"] == result.allocation
     assert written["steps"] == result.steps
@@ -44,6 +47,7 @@ def test_strategic_play_warns_reports_error_and_regret_of_every_step_and_breaks_
     assert not result.kept_promise
     assert result.steps == 40
     assert list(result.errors) == list(result.regrets) == list(range(39))
+    assert result.errors[38] == result.allocation_error
     assert min(list(result.errors.values())[10:]) > 0.1
     assert min(result.regrets.values()) > 0.1
     text = io.StringIO()

@@ -36,6 +36,9 @@ MISTAKES = {
         'faults.event[0].groups[1][0]: got "a01" a second time', "each agent in one group",
     ),
     'faults.link=[{links=[["a00", "a01"]], loss=2}]': ("faults.link[0].loss: got 2", "a probability"),
+    'faults.event=[{kind="cut", at=1.0, lasts=1.0, links=[["a00", "zz"]]}]': (
+        'faults.event[0].links[0]: got ["a00", "zz"]; there is no agent "zz"', "one of a00, a01",
+    ),
     'faults.link=[{links=[["a00", "a00"]]}]': ('faults.link[0].links[0]: got ["a00", "a00"]', "two neighbours"),
     "faults.storm={between=[-1, 2]}": ("faults.storm.between: got [-1, 2]", "0 <= lo <= hi"),
     "faults.storm={crash=1}": ("faults.storm.between: missing", "0 <= lo <= hi"),

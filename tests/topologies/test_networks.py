@@ -74,8 +74,66 @@ name = "linear"
 
 # Text, what is replaced in it, by what, and what the message says.
 MISTAKES = {
-    "a link with one user": (SMALL, '["a", "b", "c"]', '["a"]', "link one: used by a alone"),
-    "capacity 0": (SMALL, "capacity = 2.0", "capacity = 0.0", "link one: capacity 0.0"),
+    "a link with one user": (
+        SMALL,
+        '["a", "b", "c"]',
+        '["a"]',
+        "environment.links.one: link one (capacity 2.0) is used by a alone",
+    ),
+    "a link with one user whose other links let it bind": (
+        SMALL,
+        "[environment.links.two]",
+        '[environment.links.three]\ncapacity = 1.9\nagents = ["a"]\n[environment.links.two]',
+        "environment.links.three: link three (capacity 1.9) is used by a alone",
+    ),
+    "an agent listed twice on a link": (
+        SMALL,
+        '["a", "b", "c"]',
+        '["a", "b", "b"]',
+        'environment.links.one.agents[2]: got "b" a second time; expected every agent once',
+    ),
+    "an agent twice in a group": (
+        LINEAR,
+        "[environment.links.row]",
+        'groups = { g = ["a", "b", "a"] }\n[environment.links.row]',
+        'environment.groups.g[2]: got "a" a second time',
+    ),
+    "capacity 0": (
+        SMALL,
+        "capacity = 2.0",
+        "capacity = 0.0",
+        "environment.links.one.capacity: got 0.0; expected a finite number > 0",
+    ),
+    "a weight of a tax term that weak balance does not have": (
+        SMALL,
+        'name = "unicast"',
+        'name = "unicast"\nbalance = "weak"\nzeta = 2.0',
+        "mechanism.zeta: got 2.0; expected no such key: it is a weight of unicast and multicast with balance",
+    ),
+    "a weight of a tax term of another mechanism": (
+        SMALL,
+        'name = "unicast"',
+        'name = "unicast"\nxi = 0.5',
+        "mechanism.xi: got 0.5; expected no such key",
+    ),
+    "a flow of weight 0": (
+        ROUTED,
+        'to = "B", path = 2 }',
+        'to = "B", path = 2, coefficient = 0.0 }',
+        "environment.flows.f2.coefficient: got 0.0; expected a finite number > 0",
+    ),
+    "weight 0 in a row": (
+        LINEAR,
+        'agents = ["a", "b", "c", "d", "e"]',
+        "coefficients = { a = 1.0, b = 0.0, c = 1.0 }",
+        "environment.links.row.coefficients.b: got 0.0; expected a finite number, not 0",
+    ),
+    "one agent in a row, with a negative weight": (
+        LINEAR,
+        "[environment.links.row]",
+        "[environment.links.odd]\ncapacity = 1.0\ncoefficients = { a = -1.0 }\n[environment.links.row]",
+        "row odd: concerns a alone",
+    ),
     "a capacity that is not finite": (
         SMALL,
         "capacity = 2.0",
@@ -94,8 +152,8 @@ MISTAKES = {
         "[environment.links.idle]\ncapacity = 9.0\n[environment.flows]",
         "environment.links.idle: no agents use it",
     ),
-    "weight 0": (SMALL, "b = 1.0", "b = 0.0", "link two, agent b: coefficient 0.0"),
-    "a negative weight": (SMALL, "b = 1.0", "b = -1.0", "link two, agent b: coefficient -1.0"),
+    "weight 0": (SMALL, "b = 1.0", "b = 0.0", "environment.links.two.coefficients.b: got 0.0"),
+    "a negative weight": (SMALL, "b = 1.0", "b = -1.0", "environment.links.two.coefficients.b: got -1.0"),
     "an agent without a link": (
         SMALL,
         'links = "complete"',
@@ -394,6 +452,36 @@ MISTAKES = {
         "agent x: no row limits its amount",
     ),
 }
+
+
+@pytest.mark.parametrize("text", [SMALL, LINEAR])
+def test_a_link_by_hand_with_one_user_that_cannot_bind_is_left_out(tmp_path, text):
+    most = 2.0 if text == SMALL else 4.0
+    path = tmp_path / "net.toml"
+    path.write_text(
+        text.replace(
+            "[mechanism]", f'[environment.links.wide]\ncapacity = {most}\nagents = ["a"]\n[mechanism]'
+        )
+    )
+    loaded, plain = load_scenario(path), tmp_path / "plain.toml"
+    plain.write_text(text)
+    assert loaded.utilities == load_scenario(plain).utilities
+    path.write_text(
+        path.read_text().replace(
+            f'capacity = {most}\nagents = ["a"]', f'capacity = {most - 0.1}\nagents = ["a"]'
+        )
+    )
+    with pytest.raises(ScenarioError, match=r"link wide .* is used by a alone"):
+        load_scenario(path)
+
+
+def test_a_column_of_an_edge_list_that_is_no_capacity_is_named(tmp_path):
+    (tmp_path / "net.edgelist").write_text("# two nodes, a capacity\nA B 4.0\nB C x\n")
+    path = tmp_path / "net.toml"
+    start, end = ROUTED.index("edges = "), ROUTED.index("[environment.flows]")
+    path.write_text(ROUTED[:start] + 'file = "net.edgelist"\n' + ROUTED[end:])
+    with pytest.raises(ScenarioError, match=re.escape('line 3: the edge ["B", "C"] has capacity "x"')):
+        load_scenario(path)
 
 
 def test_the_two_mistakes_that_are_none():

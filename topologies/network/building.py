@@ -18,7 +18,7 @@ from topologies.network.routing import backbone, link_name, route
 from topologies.values import Uniform
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from topologies.network.sections import NetworkEnvironment, NetworkMechanism
@@ -45,12 +45,14 @@ class Network:
 def resolve(environment: NetworkEnvironment, mechanism: NetworkMechanism, folder: Path) -> Network:
     """Links and groups from what the file gives: by hand, or flows over a backbone.
 
-    Edges that no flow uses are left out. So is an edge with one flow, if the other links keep that flow below
-    its capacity at every allocation; otherwise it is refused.
+    Edges that no flow uses are left out. So is a link with one agent, if its other links keep that agent
+    below the capacity at every allocation; otherwise it is refused.
 
     Raises:
         Invalid: naming link, agent or flow.
     """
+    for name, given in sorted(environment.groups.items()):
+        _once(f"environment.groups.{name}", given)
     groups = {name: tuple(sorted(members)) for name, members in sorted(environment.groups.items())}
     if (environment.backbone is None) != (not environment.flows):
         raise Invalid(Problem("environment", "has only one of backbone and flows", "both, or links by hand"))
@@ -62,7 +64,19 @@ def resolve(environment: NetworkEnvironment, mechanism: NetworkMechanism, folder
                     f"environment.links.{name}", f"agent {twice[0]} in agents and coefficients", "one of them"
                 )
             )
+        _once(f"environment.links.{name}.agents", section.agents)
+        _once(f"environment.links.{name}.relays", section.relays)
         coefficients = {**dict.fromkeys(section.agents, 1.0), **section.coefficients}
+        if not section.capacity > 0.0:
+            raise Invalid(
+                Problem(
+                    f"environment.links.{name}.capacity", f"got {section.capacity}", "a finite number > 0"
+                )
+            )
+        for i, a in coefficients.items():
+            if a == 0.0 or (a < 0.0 and mechanism.name != "linear"):
+                expected = "a finite number > 0" if mechanism.name != "linear" else "a finite number, not 0"
+                raise Invalid(Problem(f"environment.links.{name}.coefficients.{i}", f"got {a}", expected))
         if not coefficients:
             others = [other for other in environment.links if other != name]
             raise Invalid(
@@ -87,7 +101,7 @@ def resolve(environment: NetworkEnvironment, mechanism: NetworkMechanism, folder
         links.update(routed)
         for group, members in grouped.items():
             groups[group] = tuple(sorted({*groups.get(group, ()), *members}))
-        links = _without_idle(links, mechanism.name)
+    links = _without_idle(links, mechanism.name, {i for shared in groups.values() for i in shared})
     if not links and not groups:
         raise Invalid(Problem("environment.links", "missing", "links by hand, or a backbone with flows"))
     users: set[str] = {i for link in links.values() for i in link["coefficients"]} | set(environment.flows)
@@ -116,6 +130,12 @@ def _flows(
     groups: dict[str, set[str]] = {}
     sources: dict[str, str] = {}
     for name, flow in sorted(environment.flows.items()):
+        if not flow.coefficient > 0.0:
+            raise Invalid(
+                Problem(
+                    f"environment.flows.{name}.coefficient", f"got {flow.coefficient}", "a finite number > 0"
+                )
+            )
         for a, b in route(graph, name, flow):
             link = links.setdefault(
                 link_name(a, b, directed),
@@ -135,32 +155,54 @@ def _flows(
     return links, groups
 
 
-def _without_idle(links: dict[str, dict[str, Any]], mechanism: str) -> dict[str, dict[str, Any]]:
-    """Links that can bind; one with a single user that cannot is dropped (spec, section 0)."""
+def _once(key: str, agents: Sequence[str]) -> None:
+    for k, agent in enumerate(agents):
+        if agent in agents[:k]:
+            raise Invalid(Problem(f"{key}[{k}]", f"got {shown(agent)} a second time", "every agent once"))
+
+
+def _without_idle(
+    links: dict[str, dict[str, Any]], mechanism: str, grouped: Collection[str]
+) -> dict[str, dict[str, Any]]:
+    """Links that can bind; one with a single user that cannot is dropped (spec, section 0).
+
+    Args:
+        links: name -> ``capacity``, ``coefficients``.
+        mechanism: by whose rules.
+        grouped: agents that are in a group.
+    """
     if mechanism == "multicast":
         return links  # who is alone there depends on groups; the contract refuses what it must
-    kept = {name: link for name, link in links.items() if len(link["coefficients"]) > 1}
+    kept: dict[str, dict[str, Any]] = {}
+    single: dict[str, dict[str, Any]] = {}
     for name, link in links.items():
-        if name in kept:
-            continue
+        # Of a row with a member of a group, or a negative coefficient, the contract refuses what it must.
+        lone = len(link["coefficients"]) == 1
+        (single if lone and _plain(link, grouped) else kept)[name] = link
+    for name, link in single.items():
         ((agent, a),) = link["coefficients"].items()
         most = min(
             (
                 other["capacity"] / other["coefficients"][agent]
                 for other in kept.values()
-                if agent in other["coefficients"]
+                if agent in other["coefficients"] and _plain(other, grouped)
             ),
             default=math.inf,
         )
         if a * most > link["capacity"]:
             raise Invalid(
                 Problem(
-                    "environment.flows",
+                    f"environment.links.{name}",
                     f"link {name} (capacity {link['capacity']}) is used by {agent} alone",
                     "at least 2 agents on a link that can bind: nobody may set the price that it pays",
                 )
             )
     return kept
+
+
+def _plain(link: Mapping[str, Any], grouped: Collection[str]) -> bool:
+    """Whether everybody on the link has an amount of its own, of which none makes room for others."""
+    return all(a > 0.0 and i not in grouped for i, a in link["coefficients"].items())
 
 
 def communication(network: Network, mechanism: str, pattern: str) -> nx.DiGraph:

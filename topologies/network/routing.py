@@ -87,6 +87,7 @@ def _read(section: Backbone, folder: Path) -> list[tuple[str, str, float | None]
         ]
     except _UNREADABLE as error:
         if suffix == ".edgelist":  # an edge list without a third column has no capacities
+            _check_columns(section.file, path)
             try:
                 plain = nx.read_edgelist(path, create_using=kind, data=False)
                 return [(str(a), str(b), None) for a, b in plain.edges()]
@@ -94,6 +95,32 @@ def _read(section: Backbone, folder: Path) -> list[tuple[str, str, float | None]
                 pass
         got = f"{shown(section.file)} could not be read ({type(error).__name__}: {error})"
         raise Invalid(Problem("environment.backbone.file", got, f"a graph in {suffix} format")) from error
+
+
+def _check_columns(name: str, path: Path) -> None:
+    """Whether what stands behind the two nodes of an edge is a capacity.
+
+    Raises:
+        Invalid: naming line, edge and what stands there.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return  # no text; whoever asked says what else is the matter
+    for k, line in enumerate(lines, 1):
+        a, b, capacity, *_ = [*line.partition("#")[0].split(), "", "", ""]
+        if not capacity:
+            continue
+        try:
+            float(capacity)
+        except ValueError:
+            raise Invalid(
+                Problem(
+                    "environment.backbone.file",
+                    f"got {shown(name)}; line {k}: the edge {shown([a, b])} has capacity {shown(capacity)}",
+                    "a number > 0",
+                )
+            ) from None
 
 
 def route(graph: nx.Graph, name: str, flow: Flow) -> list[tuple[str, str]]:

@@ -114,6 +114,7 @@ def _sections(spec: Scenario) -> tuple[NetworkEnvironment, NetworkMechanism]:
         raise Invalid(
             Problem("mechanism.balance", f"got {shown(mechanism.balance)}", f"one of {', '.join(allowed)}")
         )
+    _check_unused(mechanism)
     if (mechanism.prices == "constant") != (mechanism.gamma is not None):
         raise Invalid(
             Problem(
@@ -173,6 +174,20 @@ def _sections(spec: Scenario) -> tuple[NetworkEnvironment, NetworkMechanism]:
         if getattr(environment, key) and mechanism.name != "linear":
             raise Invalid(Problem(f"environment.{key}", "given", "no such key but with linear"))
     return environment, mechanism
+
+
+def _check_unused(mechanism: NetworkMechanism) -> None:
+    """Weights of terms that no tax here has. Resolved scenarios spell out the defaults, which may stand."""
+    strong = mechanism.name != "linear" and mechanism.balance != "weak"
+    for key, used, where in (
+        ("zeta", strong, 'unicast and multicast with balance "strong"'),
+        ("xi", mechanism.name == "multicast", "multicast"),
+    ):
+        got = getattr(mechanism, key)
+        if got != NetworkMechanism.model_fields[key].default and not used:
+            raise Invalid(
+                Problem(f"mechanism.{key}", f"got {got}", f"no such key: it is a weight of {where}")
+            )
 
 
 def _check_stepwise(mechanism: NetworkMechanism) -> None:

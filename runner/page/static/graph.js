@@ -218,9 +218,12 @@ export class Graph {
   }
 
   label(pen, i, x, y, radius) {
-    const inside = radius > 13 && !STATES[this.states[i]].hollow && this.shades === null;
+    const name = this.run.ids[i];
+    // In the colour of the background: what juts out of the disc could not be read.
+    const fits = radius > 13 && pen.measureText(name).width <= 2 * radius - 4;
+    const inside = fits && !STATES[this.states[i]].hollow && this.shades === null;
     pen.fillStyle = inside ? this.palette.card : this.palette.dim;
-    pen.fillText(this.run.ids[i], x, inside ? y + 0.5 : y + radius + 8);
+    pen.fillText(name, x, inside ? y + 0.5 : y + radius + 8);
   }
 
   at(event) {
