@@ -4,13 +4,16 @@ No agent uses this; it takes everybody's side of one mechanism. All numbers are 
 the agent, so that no unit of money matters.
 
 A run stops near the equilibrium and not at it, so a little is always left to gain. How little it may be
-follows from what can be measured at the profile itself. Let A be what the agent would gain as a price-taker,
-by the amount that it likes best at the prices that others quote; B what it would gain by the best prices at
-its present demand; and theta the largest part that slack terms regain of what concavity loses on any way from
-the equilibrium, below 1 where one exists. A message that moves the amount away from the price-taker's by a
-loss D gains A - D and slack terms whose roots add up: at most sqrt(B) + sqrt(theta A) + sqrt(theta D). At the
-worst D that comes to A + (sqrt(B) + sqrt(theta A))^2 / (1 - theta). In chapter 3 slack terms only cost, so
-what is paid for them is all that there is to gain beside A, for every eta.
+follows from what can be measured at the profile itself. Let A be what the agent would gain as a
+price-taker, by the amount that it likes best at the prices that others quote; B what it would gain by the
+best prices at its present demand; and theta the largest part that slack terms regain of what concavity
+loses on any way from the equilibrium, below 1 where one exists. A message that moves the amount away from
+the price-taker's by a loss D gains A - D and slack terms whose roots add up: at most sqrt(B) + sqrt(theta
+A) + sqrt(theta D). At the worst D that comes to A + (sqrt(B) + sqrt(theta A))^2 / (1 - theta). This is
+proved where theta is one of the bounds on slack and curvature over the whole range, as in
+``checks.eta_bound``; where the equilibrium is known from a search only, theta is what is seen at the
+equilibrium, and that it serves near it is observed. In chapter 3 slack terms only cost, so what is paid for
+them is all that there is to gain beside A, for every eta.
 """
 
 from __future__ import annotations
