@@ -132,14 +132,14 @@ def recording(
         measure: what of a Say is to be recorded: its body or its snapshot is what the agent knows.
         facts: to record with the first round.
     """
-    say, known = next(protocol), dict(facts or {})
-    while True:
-        say.record, known = {**known, **measure(say)}, {}
-        heard = yield say
-        try:
-            say = protocol.send(heard)
-        except StopIteration as end:
-            return end.value
+    known = dict(facts or {})
+    try:
+        say = next(protocol)
+        while True:
+            say.record, known = {**known, **measure(say)}, {}
+            say = protocol.send((yield say))
+    except StopIteration as end:  # at once where an agent is alone
+        return end.value
 
 
 def extremum_so_far(say: Say) -> dict[str, float]:

@@ -15,6 +15,7 @@ from benchmarks.lossy import Lossy
 from broker import codec
 from node import lockstep
 from node.combinators import in_rounds
+from node.consensus.extremum import minimum
 from node.consensus.flooding import set_flooding
 from node.consensus.flow import flow_updating
 from node.consensus.metropolis import metropolis
@@ -25,7 +26,7 @@ from node.consensus.truth import ConsensusEnvironment
 from node.consensus.windows import windows
 from node.part import Part
 from node.protocol import Heard, together
-from node.protocols.consensus import EXACT, FREE, consensus
+from node.protocols.consensus import EXACT, FREE, consensus, extremum_so_far, recording
 from node.protocols.free_consensus import consensus_freely
 from runner.testing import Network
 from tests.consensus.test_exact import lossy
@@ -287,3 +288,9 @@ def test_lost_rounds_are_not_counted_by_max_rounds_alone():
     with pytest.raises(StopIteration) as stop:
         g.send(Heard({}))
     assert not stop.value.value.agreed
+
+
+def test_an_agent_that_is_alone_has_its_own_value_at_once():
+    with pytest.raises(StopIteration) as ended:
+        next(recording(minimum((0.5,), 0), extremum_so_far))
+    assert ended.value.value == (0.5,)
