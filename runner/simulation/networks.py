@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from runner.simulation.promises import Records
 
 # Steps of play on 31 agents; on more there are two, or the storm's many deliveries would take all the time.
-STEPS = (2, 3, 4, 5, 12, 40)
+STEPS = (2, 3, 4, 5, 12)
 
 Told = dict[str, dict[str, Any]]
 

@@ -45,7 +45,7 @@ def first_failure(driver, first=0, free=False):
         (bugs.OneRound, 13, "liveness: "),
         (bugs.AcknowledgesReceipt, 20, "liveness: "),
         (bugs.ForgetsPrevious, 910, "liveness: "),
-        (bugs.MixesEpochs, 22, ""),
+        (bugs.MixesEpochs, 51, ""),
         (bugs.SpeaksFirst, 16, ""),
         (bugs.GivesUp, 89, "liveness: "),
         (bugs.Raises, 11, "escaped: KeyError"),
@@ -61,7 +61,7 @@ def test_a_driver_with_a_known_mistake_fails_on_some_seed_and_the_right_one_does
 
 @pytest.mark.parametrize(
     ("driver", "first", "said"),
-    [(bugs.Trusting, 193, ""), (bugs.Silent, 123, "liveness: "), (bugs.SpeaksFirst, 220, "")],
+    [(bugs.Trusting, 831, ""), (bugs.Silent, 123, "liveness: "), (bugs.SpeaksFirst, 220, "")],
     ids=lambda value: getattr(value, "__name__", "-"),
 )
 def test_a_mistake_of_free_mode_fails_on_some_seed_and_the_right_driver_does_not(driver, first, said):

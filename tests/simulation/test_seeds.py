@@ -20,7 +20,7 @@ from topologies.faults import Amnesia
 
 def test_a_slice_of_seeds_holds():
     cases = [case for seed in range(1000, 1060) if len((case := draw(seed)).instance.parts) <= 31]
-    verdicts = [simulate(case) for case in cases[:24]]
+    verdicts = [simulate(case) for case in cases[:16]]
     assert [failure(verdict) for verdict in verdicts if verdict.violations] == []
 
 
@@ -125,6 +125,8 @@ def test_seeds_are_a_range_with_both_ends():
 
 
 def test_memory_lost_after_somebody_has_left_is_survived():
-    case = next(c for s in range(1000) if len((c := draw(s)).instance.parts) == 31 and not c.events)
+    case = draw(42)
+    assert case.instance.name == "er-31/private-goods/5"
     lost = Amnesia(kind="amnesia", at=0.02, agents=(sorted(case.instance.parts)[0],), down=1.0)
-    assert simulate(replace(case, finale=[lost], store="none", spares=False)).violations == []
+    case = replace(case, events=[], finale=[lost], store="none", spares=False)
+    assert simulate(case).violations == []
