@@ -21,7 +21,8 @@ from runner.consensus import ConsensusResult, judge_consensus
 from runner.errors import RunFailed, UserError
 from runner.facts import Ended
 from runner.figures.measures import observed_rate
-from runner.network import NetworkResult, judge_network, with_record
+from runner.network import NetworkResult, judge_network
+from runner.network_record import with_record
 from runner.result import RunResult, judge
 from topologies import LoadedScenario, load_scenario
 

@@ -27,7 +27,8 @@ from runner.check.lines import (
     unchecked,
 )
 from runner.errors import UserError
-from runner.network import contracts_of, overshoot_of
+from runner.network import contracts_of
+from runner.network_record import overshoot_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,8 @@ from rich.console import Console
 from runner import run
 from runner.check.judging import judge
 from runner.errors import RunFailed
-from runner.network import contracts_of, overshoot_of
+from runner.network import contracts_of
+from runner.network_record import overshoot_of
 from runner.record import Record, read
 from runner.table import print_result
 from topologies import load_scenario

@@ -71,7 +71,7 @@ def test_strategic_play_of_the_other_mechanisms_warns_and_breaks_its_promise_but
 
 
 def test_regrets_of_a_long_run_are_those_of_every_kth_step(tmp_path, monkeypatch):
-    monkeypatch.setattr("runner.network.RECORDED", 20)
+    monkeypatch.setattr("runner.network_record.RECORDED", 20)
     result = played(tmp_path, "network-corn-5", "mechanism.moves=1", "stopping.tolerance=1e-9", virtual=True)
     last = max(result.errors)
     stride = -(-(last + 1) * 5 // 20)
