@@ -95,13 +95,8 @@ def draw(mechanism: str, graph: nx.DiGraph, rng: random.Random) -> tuple[dict[st
             "max_rounds": rng.randint(4, 60) if small else (rng.choice(STEPS) if len(agents) <= 31 else 2),
         },
     }
-    if (
-        mechanism == "linear"
-        and both
-        and not everywhere
-        and (pairs := _pairs(graph, links))
-        and rng.random() < 0.5
-    ):
+    shares = mechanism == "linear" and both and not everywhere
+    if shares and (pairs := _pairs(graph, links)) and rng.random() < 0.5:
         groups = {"shared": rng.choice(pairs)}
     network = building.Network(links, groups, tuple(agents))
     return rules, building.told(network, NetworkEnvironment(kind="network"), spec, values)
