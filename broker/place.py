@@ -15,8 +15,9 @@ from broker.transport import BrokerError
 
 # Linux keeps it in memory, up to half of what the machine has. macOS has nothing like it.
 MEMORY = Path("/dev/shm")
-# Bytes that must be free. The retained messages of 1,023 agents take 0.15 MB; a nats-server removes outdated
-# ones a few MB at a time, and was seen with up to 4.6 MB. Its log keeps up to 8 MB.
+# Bytes that must be free. The retained messages of 1,023 agents take 0.4 MB; a nats-server removes outdated
+# ones a few MB at a time, and was seen with up to 4.6 MB (docs/checks/broker_store.py). Its log keeps up to
+# 8 MB.
 ROOM = 16_000_000
 
 
